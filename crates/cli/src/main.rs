@@ -1,0 +1,2 @@
+//! wctl.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The loop on a node that runs its pods: watch, `step`, report.

@@ -1,0 +1,1 @@
+//! Artifacts and compiled code by digest.

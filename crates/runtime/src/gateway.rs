@@ -1,0 +1,1 @@
+//! The front of a node: listens, routes, balances, calls here or forwards.

@@ -1,0 +1,1 @@
+//! Buckets of `wasi:keyvalue`, durable, with compare-and-swap.

@@ -1,0 +1,15 @@
+//! Runs what the scheduler decided: engines, sandboxes, instances, the gateway and the node's agent.
+
+pub mod agent;
+pub mod body;
+pub mod cache;
+pub mod engine;
+pub mod gateway;
+pub mod instance;
+pub mod keyvalue;
+pub mod logs;
+pub mod metrics;
+pub mod node;
+pub mod probe;
+pub mod sandbox;
+pub mod wasi;

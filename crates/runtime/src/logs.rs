@@ -1,0 +1,1 @@
+//! What guests print: bounded, rotated files for each pod.

@@ -1,0 +1,1 @@
+//! A node: agent, instances and gateway over one data folder.

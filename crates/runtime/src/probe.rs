@@ -1,0 +1,1 @@
+//! Asks a guest whether it is well.

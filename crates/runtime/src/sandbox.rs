@@ -1,0 +1,1 @@
+//! One guest: limits, capabilities, WASI. Every trust decision is in this module.

@@ -1,0 +1,1 @@
+//! The interfaces that guests may import, one file each.

@@ -1,0 +1,1 @@
+//! app.yaml to objects: the only place that knows its syntax.

@@ -1,0 +1,1 @@
+//! Who is asking: tokens, identities, and what each may do.

@@ -1,0 +1,1 @@
+//! Which of several ready endpoints gets the next request.

@@ -1,0 +1,27 @@
+//! Decides what runs where: the model, the plan, the store and the Kubernetes-shaped API. Never wasmtime.
+//!
+//! Pure, values in and values out: [`app`], [`model`], [`plan`], [`routes`], [`balance`], [`names`], [`kinds`].
+//! Shell: [`store`], [`objects`], [`reconcile`], [`api`], [`auth`], [`pki`], [`server`].
+
+pub mod app;
+pub mod balance;
+pub mod kinds;
+pub mod model;
+pub mod names;
+pub mod plan;
+pub mod routes;
+
+#[allow(clippy::disallowed_methods, reason = "the shell asks the clock, draws lots and does IO for the pure core")]
+pub mod api;
+#[allow(clippy::disallowed_methods, reason = "shell")]
+pub mod auth;
+#[allow(clippy::disallowed_methods, reason = "shell")]
+pub mod objects;
+#[allow(clippy::disallowed_methods, reason = "shell")]
+pub mod pki;
+#[allow(clippy::disallowed_methods, reason = "shell")]
+pub mod reconcile;
+#[allow(clippy::disallowed_methods, reason = "shell")]
+pub mod server;
+#[allow(clippy::disallowed_methods, reason = "shell")]
+pub mod store;

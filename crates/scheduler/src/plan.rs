@@ -1,0 +1,1 @@
+//! The decision: `plan(&Snapshot, now) -> Plan`.

@@ -1,0 +1,1 @@
+//! The loop: wait, snapshot, plan, apply.

@@ -1,0 +1,1 @@
+//! The control plane process: `run(config, listeners, shutdown)`.

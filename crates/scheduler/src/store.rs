@@ -1,0 +1,161 @@
+//! Keys and values with revisions, guards and watches: one trait, several engines, one conformance test.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+/// Counts commits: each commit that changes something makes the next one. The first is 1.
+pub type Revision = u64;
+
+/// Names a lease while it lives; never reused.
+pub type LeaseId = i64;
+
+/// Most ops, and most guards, that one commit may hold (etcd's limit, kept by every engine).
+pub const MAX_OPS: usize = 128;
+/// Most bytes of keys and values that one commit may hold (etcd's limit is for a request).
+pub const MAX_COMMIT_BYTES: usize = 1_500_000;
+
+/// A key, its value and when it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The whole key.
+    pub key: String,
+    /// What was put.
+    pub value: Bytes,
+    /// The revision that made it.
+    pub created: Revision,
+    /// The revision that last put it.
+    pub modified: Revision,
+}
+
+/// What must be true for a commit to happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// The key has a value.
+    Exists(String),
+    /// The key has no value.
+    Absent(String),
+    /// The key was last put by this revision.
+    Modified(String, Revision),
+}
+
+/// One change of a commit. A key stands in at most one op of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Sets a value; with a lease, the key goes when the lease does.
+    Put {
+        /// The whole key.
+        key: String,
+        /// Any bytes.
+        value: Bytes,
+        /// The lease that the key lives by, if any.
+        lease: Option<LeaseId>,
+    },
+    /// Removes a key; nothing happens (and no event is made) where it is absent.
+    Delete {
+        /// The whole key.
+        key: String,
+    },
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// All ops are durable under this revision.
+    Done(Revision),
+    /// A guard did not hold and nothing was changed; the key of the first such guard.
+    Conflict(String),
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The revision that all pages of this list show.
+    pub revision: Revision,
+    /// In order of key.
+    pub items: Vec<Item>,
+    /// Hand this to `list` for the next page.
+    pub next: Option<Next>,
+}
+
+/// Where a list goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// The revision of the first page.
+    pub revision: Revision,
+    /// The last key already given.
+    pub after: String,
+}
+
+/// One change, as a watch tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The commit that made it.
+    pub revision: Revision,
+    /// Its place among the ops of that commit, from 0.
+    pub ordinal: u8,
+    /// The key's new state; of a deletion `None`.
+    pub item: Option<Item>,
+    /// The key's state before.
+    pub previous: Option<Item>,
+}
+
+/// What can go wrong. After any error a caller may read again; after [`Error::Broken`] nothing will be acknowledged any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// History before this revision is gone: list again, then watch from there.
+    #[error("revision {asked} was compacted; the oldest that can be read is {oldest}")]
+    Compacted {
+        /// The revision asked for.
+        asked: Revision,
+        /// The oldest revision that can still be asked for.
+        oldest: Revision,
+    },
+    /// More than [`MAX_OPS`] or [`MAX_COMMIT_BYTES`], or a key twice.
+    #[error("a commit {0}")]
+    Refused(String),
+    /// The lease ended or never was.
+    #[error("there is no lease {0}")]
+    NoLease(LeaseId),
+    /// A write or fsync failed (disk full, device gone); reads go on, and nothing was acknowledged.
+    #[error("the store cannot write: {0}")]
+    Unwritable(String),
+    /// The data on disk is not what was written.
+    #[error("the store is damaged: {0}")]
+    Broken(String),
+    /// The engine did not answer in time.
+    #[error("the store did not answer: {0}")]
+    Unavailable(String),
+}
+
+/// A `Result` of the store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What every engine does, and the conformance test checks.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The key's item, with the revision at which this was so.
+    async fn get(&self, key: &str) -> Result<(Revision, Option<Item>)>;
+
+    /// Up to `limit` items (0: all) whose keys start with `prefix`, in order; later pages show the revision of the first.
+    async fn list(&self, prefix: &str, limit: usize, next: Option<Next>) -> Result<Page>;
+
+    /// All ops or none, under one new revision, durable before the answer. A commit whose ops change nothing makes no revision.
+    async fn commit(&self, guards: Vec<Guard>, ops: Vec<Op>) -> Result<Commit>;
+
+    /// Every event after revision `after` for keys that start with `prefix`: in order, once, none skipped. The stream ends
+    /// after an error.
+    fn watch(&self, prefix: &str, after: Revision) -> BoxStream<'static, Result<Event>>;
+
+    /// A new lease that ends `ttl` seconds after it was last kept.
+    async fn lease(&self, ttl: u64) -> Result<LeaseId>;
+
+    /// Whether the lease still lived, and now lives on.
+    async fn keep(&self, lease: LeaseId) -> Result<bool>;
+
+    /// Ends a lease, and deletes its keys, now.
+    async fn revoke(&self, lease: LeaseId) -> Result<()>;
+
+    /// Forgets history up to `revision`: older watches and pages get [`Error::Compacted`].
+    async fn compact(&self, revision: Revision) -> Result<()>;
+}
