@@ -46,18 +46,18 @@ impl Kind {
 
     /// The kind of a manifest's `apiVersion` and `kind`.
     pub fn of(api_version: &str, kind: &str) -> Option<&'static Kind> {
-        KINDS.iter().find(|k| k.kind == kind && k.api_version() == api_version)
+        KINDS.iter().copied().find(|k| k.kind == kind && k.api_version() == api_version)
     }
 
     /// The kind of a URL's group, version and plural.
     pub fn at(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-        KINDS.iter().find(|k| k.group == group && k.version == version && k.plural == plural)
+        KINDS.iter().copied().find(|k| k.group == group && k.version == version && k.plural == plural)
     }
 
     /// The kind that a person means by `deploy`, `deployments`, `Deployment` or `deployments.apps`.
     pub fn named(word: &str) -> Option<&'static Kind> {
         let word = word.to_ascii_lowercase();
-        KINDS.iter().find(|k| {
+        KINDS.iter().copied().find(|k| {
             word == k.plural || word == k.singular || k.short_names.contains(&word.as_str()) || word == format!("{}.{}", k.plural, k.group)
         })
     }

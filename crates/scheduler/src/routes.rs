@@ -1,15 +1,23 @@
 //! Ingresses, Services and EndpointSlices to the table that a gateway routes by.
 
+mod build;
+mod find;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use build::table;
+pub use find::normal_host;
 
 /// Where a gateway sends requests: made whole from objects, never changed in place.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// From host (lower case, without port; `""` matches every host) to its path prefixes, longest first.
+    /// From host (lower case, without port; `*.example.com` matches one label, `""` every host) to its path prefixes, longest first.
     pub hosts: BTreeMap<String, Vec<Route>>,
     /// From (namespace, name of the Service) to where its pods are: what `http://NAME.internal` resolves to.
     pub backends: BTreeMap<(String, String), Arc<Backend>>,
+    /// Claims that lost to an older Ingress.
+    pub collisions: Vec<Collision>,
 }
 
 /// One path prefix of a host and the service behind it.
@@ -17,6 +25,8 @@ pub struct Table {
 pub struct Route {
     /// A prefix by whole path elements, `/` for all; nothing is stripped.
     pub path: String,
+    /// Only this very path (`pathType: Exact`).
+    pub exact: bool,
     /// Where its requests go.
     pub backend: Arc<Backend>,
 }
@@ -28,7 +38,7 @@ pub struct Backend {
     pub namespace: String,
     /// The Service's name.
     pub name: String,
-    /// Pods that may get requests now.
+    /// Pods that may get requests now, in order of their UIDs.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -41,4 +51,17 @@ pub struct Endpoint {
     pub node: String,
     /// `host:port` of that node's port for calls from other nodes; empty where it cannot be reached.
     pub address: String,
+}
+
+/// A (host, path) that two Ingresses claim: the older one has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collision {
+    /// The host, `""` for every host.
+    pub host: String,
+    /// The path prefix.
+    pub path: String,
+    /// Namespace and name of the Ingress that has the route.
+    pub winner: (String, String),
+    /// Namespace and name of the Ingress that does not.
+    pub loser: (String, String),
 }

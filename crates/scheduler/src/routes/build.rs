@@ -1,0 +1,249 @@
+//! Objects to table: which Ingress claims what, and which pods are behind it.
+
+use super::{Backend, Collision, Endpoint, Route, Table, normal_host};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+type Name = (String, String);
+type Backends = BTreeMap<Name, Arc<Backend>>;
+
+/// The table for these objects. Takes slices of the objects, of references or of `Arc`s. A route to a Service that does not
+/// exist has a backend without endpoints (503, not 404); of two claims to one (host, path) the older Ingress wins.
+pub fn table<I, S, E>(ingresses: &[I], services: &[S], slices: &[E]) -> Table
+where
+    I: Borrow<Ingress>,
+    S: Borrow<Service>,
+    E: Borrow<EndpointSlice>,
+{
+    let backends = backends(services, slices);
+    let mut sorted: Vec<&Ingress> = ingresses.iter().map(Borrow::borrow).collect();
+    sorted.sort_by(|a, b| age(&a.metadata).cmp(&age(&b.metadata)));
+    let mut claims = Claims::default();
+    for ingress in sorted {
+        claims.take(ingress, &backends);
+    }
+    let hosts = claims.routes.into_iter().map(|(host, routes)| (host, longest_first(routes))).collect();
+    Table { hosts, backends, collisions: claims.collisions }
+}
+
+/// Oldest first; names decide between equals, so that every gateway has the same table.
+fn age(meta: &ObjectMeta) -> (Option<String>, Name) {
+    (meta.creation_timestamp.as_ref().map(|t| t.0.to_string()), name_of(meta))
+}
+
+fn name_of(meta: &ObjectMeta) -> Name {
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+fn backends<S: Borrow<Service>, E: Borrow<EndpointSlice>>(services: &[S], slices: &[E]) -> Backends {
+    let mut endpoints: BTreeMap<Name, Vec<Endpoint>> = BTreeMap::new();
+    for service in services {
+        endpoints.entry(name_of(&service.borrow().metadata)).or_default();
+    }
+    for slice in slices {
+        let slice: &EndpointSlice = slice.borrow();
+        if let Some(found) = service_of(slice).and_then(|name| endpoints.get_mut(&name)) {
+            found.extend(ready_endpoints(slice));
+        }
+    }
+    endpoints.into_iter().map(|(name, endpoints)| (name.clone(), Arc::new(backend(name, endpoints)))).collect()
+}
+
+fn backend((namespace, name): Name, mut endpoints: Vec<Endpoint>) -> Backend {
+    endpoints.sort();
+    endpoints.dedup_by(|a, b| a.pod == b.pod);
+    Backend { namespace, name, endpoints }
+}
+
+fn service_of(slice: &EndpointSlice) -> Option<Name> {
+    let service = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
+    Some((slice.metadata.namespace.clone().unwrap_or_default(), service.clone()))
+}
+
+fn ready_endpoints(slice: &EndpointSlice) -> impl Iterator<Item = Endpoint> {
+    let port = slice.ports.iter().flatten().find_map(|port| port.port);
+    slice.endpoints.iter().filter(|endpoint| is_ready(endpoint)).filter_map(move |endpoint| {
+        Some(Endpoint {
+            pod: endpoint.target_ref.as_ref()?.uid.clone()?,
+            node: endpoint.node_name.clone().unwrap_or_default(),
+            address: endpoint.addresses.first().zip(port).map(|(host, port)| address(host, port)).unwrap_or_default(),
+        })
+    })
+}
+
+fn is_ready(endpoint: &SliceEndpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    conditions.and_then(|c| c.ready).unwrap_or(true) && !conditions.and_then(|c| c.terminating).unwrap_or(false)
+}
+
+fn address(host: &str, port: i32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[derive(Default)]
+struct Claims {
+    routes: BTreeMap<String, Vec<Route>>,
+    owners: BTreeMap<(String, String, bool), Name>,
+    collisions: Vec<Collision>,
+}
+
+impl Claims {
+    fn take(&mut self, ingress: &Ingress, backends: &Backends) {
+        let owner = name_of(&ingress.metadata);
+        let Some(spec) = &ingress.spec else { return };
+        for rule in spec.rules.iter().flatten() {
+            let host = normal_host(rule.host.as_deref().unwrap_or("")).into_owned();
+            for path in rule.http.iter().flat_map(|http| &http.paths) {
+                self.claim(&owner, &host, prefix(path), path.path_type == "Exact", resolve(&owner, &path.backend, backends));
+            }
+        }
+        if let Some(backend) = &spec.default_backend {
+            self.claim(&owner, "", "/".to_owned(), false, resolve(&owner, backend, backends));
+        }
+    }
+
+    fn claim(&mut self, owner: &Name, host: &str, path: String, exact: bool, backend: Option<Arc<Backend>>) {
+        let Some(backend) = backend else { return };
+        let key = (host.to_owned(), path.clone(), exact);
+        match self.owners.get(&key) {
+            Some(winner) if winner != owner => {
+                self.collisions.push(Collision { host: host.to_owned(), path, winner: winner.clone(), loser: owner.clone() })
+            }
+            // The same Ingress names a path twice: its first rule counts.
+            Some(_) => {}
+            None => {
+                self.owners.insert(key, owner.clone());
+                self.routes.entry(host.to_owned()).or_default().push(Route { path, exact, backend });
+            }
+        }
+    }
+}
+
+/// `/users/` and `/users` are one claim; no path is `/`.
+fn prefix(path: &HTTPIngressPath) -> String {
+    let typed = path.path.as_deref().unwrap_or("/");
+    if path.path_type == "Exact" {
+        return typed.to_owned();
+    }
+    let trimmed = typed.trim_end_matches('/');
+    if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
+}
+
+fn resolve(owner: &Name, backend: &IngressBackend, backends: &Backends) -> Option<Arc<Backend>> {
+    let service = (owner.0.clone(), backend.service.as_ref()?.name.clone());
+    let found = backends.get(&service).cloned();
+    Some(found.unwrap_or_else(|| Arc::new(Backend { namespace: service.0, name: service.1, endpoints: Vec::new() })))
+}
+
+fn longest_first(mut routes: Vec<Route>) -> Vec<Route> {
+    routes.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then(b.exact.cmp(&a.exact)).then(a.path.cmp(&b.path)));
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn ingress(name: &str, created: &str, host: &str, rules: &[(&str, &str)]) -> Ingress {
+        let paths: Vec<_> = rules
+            .iter()
+            .map(|(path, service)| json!({"path": path, "pathType": "Prefix", "backend": {"service": {"name": service, "port": {"number": 80}}}}))
+            .collect();
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "default", "creationTimestamp": created},
+            "spec": {"rules": [{"host": host, "http": {"paths": paths}}]},
+        }))
+        .expect("an ingress")
+    }
+
+    fn service(name: &str) -> Service {
+        serde_json::from_value(json!({"metadata": {"name": name, "namespace": "default"}})).expect("a service")
+    }
+
+    fn slice(service: &str, pods: &[(&str, bool)]) -> EndpointSlice {
+        let endpoints: Vec<_> = pods
+            .iter()
+            .map(|(pod, ready)| json!({"addresses": ["fe80::1"], "conditions": {"ready": ready}, "nodeName": "edge-1", "targetRef": {"kind": "Pod", "uid": pod}}))
+            .collect();
+        serde_json::from_value(json!({
+            "metadata": {"name": service, "namespace": "default", "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv6", "endpoints": endpoints, "ports": [{"port": 80}],
+        }))
+        .expect("a slice")
+    }
+
+    /// Where each request goes: `host/path → service`.
+    fn check(table: &Table, requests: &str) {
+        for line in requests.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (request, expect) = line.split_once(" → ").expect("host/path → service");
+            let (host, path) = request.split_at(request.find('/').expect("a path"));
+            let found = table.find(host, path).map_or("404", |route| &route.backend.name);
+            assert_eq!(found, expect, "{request}");
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_of_whole_elements_wins() {
+        let shop =
+            ingress("shop", "2026-01-01T00:00:00Z", "Shop.localhost", &[("/", "web"), ("/users", "user"), ("/users/new/", "signup")]);
+        let table = table(&[shop], &[service("web"), service("user"), service("signup")], &[] as &[EndpointSlice]);
+        check(
+            &table,
+            "shop.localhost/ → web
+             shop.localhost:8080/users → user
+             SHOP.localhost./users/1 → user
+             shop.localhost/usersx → web
+             shop.localhost/users/new → signup
+             shop.localhost/users/newer → user
+             other.localhost/ → 404",
+        );
+    }
+
+    #[test]
+    fn wildcards_stand_for_one_label_and_an_exact_host_comes_first() {
+        let any = ingress("any", "2026-01-01T00:00:00Z", "*.example.com", &[("/", "any")]);
+        let one = ingress("one", "2026-01-02T00:00:00Z", "one.example.com", &[("/x", "one")]);
+        let rest = ingress("rest", "2026-01-02T00:00:00Z", "", &[("/", "rest")]);
+        let table = table(&[any, one, rest], &[] as &[Service], &[] as &[EndpointSlice]);
+        check(
+            &table,
+            "one.example.com/x → one
+             one.example.com/y → any
+             two.example.com/x → any
+             a.two.example.com/ → rest
+             example.com/ → rest",
+        );
+    }
+
+    #[test]
+    fn the_older_ingress_keeps_a_route_and_the_other_is_named() {
+        let younger = ingress("a", "2026-01-02T00:00:00Z", "shop.localhost", &[("/users/", "new")]);
+        let older = ingress("b", "2026-01-01T00:00:00Z", "shop.localhost", &[("/users", "old")]);
+        let table = table(&[younger, older], &[] as &[Service], &[] as &[EndpointSlice]);
+        check(&table, "shop.localhost/users → old");
+        assert_eq!(table.collisions.len(), 1);
+        assert_eq!(table.collisions[0].loser.1, "a");
+        assert_eq!(table.collisions[0].winner.1, "b");
+    }
+
+    #[test]
+    fn only_ready_pods_are_endpoints() {
+        let table = table(&[] as &[Ingress], &[service("web")], &[slice("web", &[("2", true), ("1", true), ("3", false)])]);
+        let backend = table.backend("default", "web").expect("a backend");
+        let pods: Vec<&str> = backend.endpoints.iter().map(|e| e.pod.as_str()).collect();
+        assert_eq!(pods, ["1", "2"]);
+        assert_eq!(backend.endpoints[0].address, "[fe80::1]:80");
+    }
+
+    #[test]
+    fn a_route_to_no_service_has_no_endpoints() {
+        let table = table(&[ingress("x", "2026-01-01T00:00:00Z", "x", &[("/", "gone")])], &[] as &[Service], &[] as &[EndpointSlice]);
+        assert!(table.find("x", "/").expect("a route").backend.endpoints.is_empty());
+    }
+}

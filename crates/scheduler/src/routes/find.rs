@@ -1,0 +1,72 @@
+//! The route of one request.
+
+use super::{Backend, Route, Table};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+impl Table {
+    /// The route for a `Host` header or `:authority` as sent, and a path without its query: the most exact host that has a
+    /// matching path, and of its paths the longest.
+    pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
+        let host = normal_host(host);
+        self.on_host(&host, path).or_else(|| self.on_wildcard(&host, path)).or_else(|| self.on_host("", path))
+    }
+
+    /// The Service that `http://NAME.internal` means to a guest of `namespace`.
+    pub fn backend(&self, namespace: &str, name: &str) -> Option<&Arc<Backend>> {
+        self.backends.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    fn on_host(&self, host: &str, path: &str) -> Option<&Route> {
+        self.hosts.get(host)?.iter().find(|route| route.matches(path))
+    }
+
+    /// As in Kubernetes, `*` stands for exactly one label.
+    fn on_wildcard(&self, host: &str, path: &str) -> Option<&Route> {
+        let (_, parent) = host.split_once('.')?;
+        self.on_host(&format!("*.{parent}"), path)
+    }
+}
+
+impl Route {
+    /// Whether a path without its query is the route's or lies under it: `/users` matches `/users/1`, never `/usersx`.
+    pub fn matches(&self, path: &str) -> bool {
+        if self.exact {
+            return path == self.path;
+        }
+        match path.strip_prefix(self.path.trim_end_matches('/')) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
+/// A host as the table knows it: lower case, without port and trailing dot. `Shop.Example:8080` → `shop.example`, `[::1]:80` → `[::1]`.
+pub fn normal_host(host: &str) -> Cow<'_, str> {
+    let end = match host.rfind(']') {
+        Some(bracket) => bracket + 1,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let bare = &host[..end];
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    if bare.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(bare.to_ascii_lowercase()) } else { Cow::Borrowed(bare) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_host(sent: &str, expect: &str) {
+        assert_eq!(normal_host(sent), expect);
+    }
+
+    #[test]
+    fn hosts_lose_port_case_and_trailing_dot() {
+        check_host("shop.localhost", "shop.localhost");
+        check_host("Shop.LOCALHOST:8080", "shop.localhost");
+        check_host("shop.localhost.:8080", "shop.localhost");
+        check_host("[::1]:8080", "[::1]");
+        check_host("[2001:DB8::1]", "[2001:db8::1]");
+        check_host("", "");
+    }
+}
