@@ -1,1 +1,210 @@
-//! The wasmtime engines, and the ticker that lets no guest run for ever.
+//! The wasmtime engines: few and known, made on first use, ticked so that no guest runs for ever.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
+
+mod ticker;
+
+/// Which generation of WASI a component speaks. Each has its own engine: what 0.3 needs costs 0.2 guests half their speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Abi {
+    /// WASI 0.2: calls one at a time.
+    P2,
+    /// WASI 0.3: calls are concurrent.
+    P3,
+}
+
+/// How much address space each linear memory reserves. It is engine-wide, so the classes are few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Up to 128 MiB.
+    Small,
+    /// Up to 4 GiB.
+    Large,
+}
+
+impl Class {
+    /// The class that a pod with `memory` bytes of linear memory needs.
+    pub fn of(memory: u64) -> Self {
+        if memory <= Self::Small.reservation() { Self::Small } else { Self::Large }
+    }
+
+    /// Bytes that one linear memory can grow to.
+    pub fn reservation(self) -> u64 {
+        match self {
+            Self::Small => 128 << 20,
+            Self::Large => 4 << 30,
+        }
+    }
+}
+
+/// One of the four engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kind {
+    /// The generation of WASI.
+    pub abi: Abi,
+    /// The memory class.
+    pub class: Class,
+}
+
+impl Kind {
+    fn index(self) -> usize {
+        usize::from(self.abi == Abi::P3) * 2 + usize::from(self.class == Class::Large)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let abi = if self.abi == Abi::P2 { "p2" } else { "p3" };
+        let class = if self.class == Class::Small { "128m" } else { "4g" };
+        write!(f, "{abi}-{class}")
+    }
+}
+
+/// How many sandboxes the engines make room for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Sandboxes of up to 128 MiB at a time; 160 MiB of address space each.
+    pub small: u32,
+    /// Sandboxes of up to 4 GiB at a time; 4.1 GiB of address space each.
+    pub large: u32,
+    /// Guests that run at a time; two memory mappings each.
+    pub running: u32,
+    /// How often a running guest lets others run.
+    pub tick: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { small: 2_000, large: 500, running: 1_000, tick: Duration::from_millis(5) }
+    }
+}
+
+impl Config {
+    /// Room for a single program, as `wctl run` needs.
+    pub fn single() -> Self {
+        Self { small: 100, large: 20, running: 100, ..Self::default() }
+    }
+
+    fn sandboxes(&self, class: Class) -> u32 {
+        match class {
+            Class::Small => self.small,
+            Class::Large => self.large,
+        }
+    }
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+#[error("making the wasmtime engine {kind}: {message}")]
+pub struct Error {
+    kind: Kind,
+    message: String,
+}
+
+/// The engines of a process. Cheap to clone.
+#[derive(Clone)]
+pub struct Engines(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    made: Mutex<[Option<Engine>; 4]>,
+    ticker: ticker::Ticker,
+}
+
+impl Engines {
+    /// Engines made when they are first asked for.
+    pub fn new(config: Config) -> Self {
+        let ticker = ticker::Ticker::new(config.tick);
+        Self(Arc::new(Inner { config, made: Mutex::default(), ticker }))
+    }
+
+    /// The engine of a kind.
+    ///
+    /// # Errors
+    /// When the machine offers neither the address space for a pool nor an engine without one.
+    pub fn get(&self, kind: Kind) -> Result<Engine, Error> {
+        let mut made = self.0.made.lock();
+        if let Some(engine) = &made[kind.index()] {
+            return Ok(engine.clone());
+        }
+        let engine = make(kind, &self.0.config)?;
+        self.0.ticker.add(&engine);
+        made[kind.index()] = Some(engine.clone());
+        Ok(engine)
+    }
+}
+
+/// An engine that only compiles: the same code as [`Engines::get`] runs, but no pool.
+///
+/// # Errors
+/// When wasmtime does not support this machine.
+pub fn compiler(kind: Kind) -> Result<Engine, Error> {
+    Engine::new(&settings(kind)).map_err(|error| Error { kind, message: format!("{error:#}") })
+}
+
+/// Lets `store`'s guest run until the next tick, where it yields to the runtime, drivers included, and goes on.
+pub(crate) fn pace<T>(store: &mut Store<T>) {
+    // A plain yield puts the guest at the end of its worker's queue, but the worker looks at its sockets only every so many
+    // polls: with a few spinning guests that is half a second. Tokio's own yield lets the worker look first.
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store.set_epoch_deadline(1);
+}
+
+/// What the compiled code depends on: all but the allocation strategy.
+fn settings(kind: Kind) -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config.concurrency_support(kind.abi == Abi::P3);
+    config.epoch_interruption(true);
+    config.memory_reservation(kind.class.reservation());
+    config.memory_may_move(false);
+    config.memory_init_cow(true);
+    config.memory_guaranteed_dense_image_size(64 << 20);
+    config.max_wasm_stack(512 << 10);
+    config.async_stack_size(1 << 20);
+    config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(24));
+    config
+}
+
+/// Makes the pool as large as asked, or half of it and so on while the address space is short; at last none at all.
+fn make(kind: Kind, config: &Config) -> Result<Engine, Error> {
+    let mut sandboxes = config.sandboxes(kind.class);
+    let mut settings = settings(kind);
+    while sandboxes >= 8 {
+        settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(kind, sandboxes, config.running.min(sandboxes))));
+        match Engine::new(&settings) {
+            Ok(engine) => return Ok(engine),
+            Err(error) => tracing::warn!("no room for a pool of {sandboxes} sandboxes ({kind}), trying half: {error:#}"),
+        }
+        sandboxes /= 2;
+    }
+    settings.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&settings).map_err(|error| Error { kind, message: format!("{error:#}") })
+}
+
+/// Core modules of one component come to 3–6 for Rust and C, some dozens for Python.
+const MODULES: u32 = 8;
+
+fn pool(kind: Kind, sandboxes: u32, running: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(sandboxes)
+        .total_core_instances(sandboxes * MODULES)
+        .total_memories(sandboxes)
+        .total_tables(sandboxes * 4)
+        .total_stacks(running)
+        .max_memory_size(usize::try_from(kind.class.reservation()).unwrap_or(usize::MAX))
+        .max_tables_per_module(4)
+        .table_elements(TABLE_ELEMENTS)
+        .linear_memory_keep_resident(1 << 20)
+        .table_keep_resident(64 << 10)
+        .max_unused_warm_slots(64)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// Entries that one table may have: Python's and JavaScript's interpreters need some 20,000.
+pub(crate) const TABLE_ELEMENTS: usize = 100_000;

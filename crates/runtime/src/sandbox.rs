@@ -1,1 +1,240 @@
-//! One guest: limits, capabilities, WASI. Every trust decision is in this module.
+//! One guest: limits, capabilities, WASI. Every trust decision is in this module and in `wasi`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::keyvalue::Buckets;
+
+mod call;
+mod guest;
+mod target;
+
+pub use call::{CallError, Calls, NoCalls};
+pub use guest::Guest;
+pub use target::Target;
+
+/// Which pod a guest belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PodIdentity {
+    /// The namespace.
+    pub namespace: String,
+    /// The app, if the pod belongs to one: `X.internal` and buckets are within it.
+    pub app: Option<String>,
+    /// The service of the app, or the pod's owner.
+    pub service: String,
+    /// The pod's name, which the guest sees as `HOSTNAME`.
+    pub name: String,
+    /// The pod's UID.
+    pub uid: String,
+}
+
+/// What a guest gets, and what bounds it: all that its pod declares, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Whose guest it is.
+    pub pod: PodIdentity,
+    /// Environment variables. `HOSTNAME` is added.
+    pub env: Vec<(String, String)>,
+    /// Arguments, the program's name first.
+    pub args: Vec<String>,
+    /// Bytes of linear memory for all sandboxes of the pod together.
+    pub memory: u64,
+    /// How long a request (or the start of a sandbox) may take, its response's body included. `Duration::MAX` for no bound.
+    pub time: Duration,
+    /// Requests at a time.
+    pub concurrency: u32,
+    /// Requests that a sandbox serves before it is thrown away; 0 and 1 both mean a fresh one for each.
+    pub reuse: u32,
+    /// Buckets of `wasi:keyvalue` that may be opened.
+    pub keyvalue: Vec<String>,
+    /// Where outgoing connections may go.
+    pub connect: Vec<Target>,
+    /// Services of the same app that may be called as `http://NAME.internal`.
+    pub call: Vec<String>,
+    /// What `wasi:config` answers.
+    pub config: Vec<(String, String)>,
+    /// Folders of the machine that the guest sees (`wctl run --dir` only).
+    pub dirs: Vec<Dir>,
+    /// Where the guest's standard streams go.
+    pub stdio: Stdio,
+}
+
+impl Spec {
+    /// A spec that grants nothing: 128 MiB, 30 s, 100 requests at a time, a fresh sandbox for each.
+    pub fn new(pod: PodIdentity) -> Self {
+        Self {
+            pod,
+            env: Vec::new(),
+            args: Vec::new(),
+            memory: 128 << 20,
+            time: Duration::from_secs(30),
+            concurrency: 100,
+            reuse: 1,
+            keyvalue: Vec::new(),
+            connect: Vec::new(),
+            call: Vec::new(),
+            config: Vec::new(),
+            dirs: Vec::new(),
+            stdio: Stdio::Output,
+        }
+    }
+}
+
+/// A folder that a guest may use.
+#[derive(Clone, Debug)]
+pub struct Dir {
+    /// The folder on this machine.
+    pub host: PathBuf,
+    /// Its name in the guest.
+    pub guest: String,
+    /// Whether writing is refused.
+    pub read_only: bool,
+}
+
+/// Where a guest's standard streams go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdio {
+    /// Output to [`Host::output`]; input is empty.
+    Output,
+    /// The streams of this process.
+    Inherit,
+}
+
+/// One of the two streams that a guest prints to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// `stdout`
+    Stdout,
+    /// `stderr`
+    Stderr,
+}
+
+/// Takes what guests print. Called on the guest's own thread: it must not block for long.
+pub trait Output: Send + Sync {
+    /// Takes some bytes, not necessarily a whole line nor UTF-8.
+    fn write(&self, stream: Stream, bytes: &[u8]);
+}
+
+/// Is told of what goes wrong after the response's head has been handed out.
+pub trait Watch: Send + Sync {
+    /// The body was cut short: the guest trapped, ran past its deadline or left. The client sees a broken stream.
+    fn body_failed(&self, failure: &Failure);
+}
+
+/// What a node gives to the guests of one pod.
+#[derive(Clone)]
+pub struct Host {
+    /// The node's key-value buckets.
+    pub buckets: Arc<Buckets>,
+    /// Carries requests to other services of the app.
+    pub calls: Arc<dyn Calls>,
+    /// Takes what the guest prints.
+    pub output: Arc<dyn Output>,
+    /// Learns of failures in mid-body.
+    pub watch: Arc<dyn Watch>,
+    /// Carries requests to the outside, once they are granted.
+    pub outbound: Arc<crate::wasi::outgoing::Client>,
+}
+
+impl Host {
+    /// A host with these buckets, that drops output, reaches no service and uses `outbound`.
+    pub fn quiet(buckets: Arc<Buckets>, outbound: Arc<crate::wasi::outgoing::Client>) -> Self {
+        Self { buckets, calls: Arc::new(NoCalls), output: Arc::new(Quiet), watch: Arc::new(Quiet), outbound }
+    }
+}
+
+/// Drops what it is given.
+struct Quiet;
+
+impl Output for Quiet {
+    fn write(&self, _: Stream, _: &[u8]) {}
+}
+
+impl Watch for Quiet {
+    fn body_failed(&self, _: &Failure) {}
+}
+
+/// Why a guest could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The component needs something that is not offered.
+    #[error("linking the component of pod {pod}: {message}")]
+    Link {
+        /// The pod.
+        pod: String,
+        /// Which import, and what is offered.
+        message: String,
+    },
+    /// The component is neither an HTTP service nor a command.
+    #[error("the component of pod {pod} exports neither wasi:http/incoming-handler, wasi:http/handler nor wasi:cli/run")]
+    NothingToRun {
+        /// The pod.
+        pod: String,
+    },
+    /// The component cannot start within its limits.
+    #[error("starting the component of pod {pod}: {failure}")]
+    Start {
+        /// The pod.
+        pod: String,
+        /// What happened.
+        failure: Failure,
+    },
+    /// A folder could not be opened.
+    #[error("opening folder {path} for the guest")]
+    Dir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: wasmtime_error::Opaque,
+    },
+}
+
+/// Wraps wasmtime's error so that it is a [`std::error::Error`].
+pub mod wasmtime_error {
+    /// An error of wasmtime, printed with its causes.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0:#}")]
+    pub struct Opaque(pub wasmtime::Error);
+}
+
+/// Why a guest did not answer, or broke off.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Failure {
+    /// All permits are taken (503).
+    #[error("all {0} requests that the pod serves at a time are under way")]
+    Busy(u32),
+    /// There is no memory left in the pod's limit, or on the node, for one more sandbox (503).
+    #[error("{0}")]
+    NoMemory(String),
+    /// The guest trapped (500).
+    #[error("{message}")]
+    Trap {
+        /// One line: what happened.
+        message: String,
+        /// The wasm backtrace, one frame a line; may be empty.
+        backtrace: String,
+    },
+    /// The guest called `exit` (502 in an HTTP guest).
+    #[error("the guest exited with code {0}")]
+    Exit(i32),
+    /// The guest returned without a response (502).
+    #[error("the guest returned without a response")]
+    NoResponse,
+    /// The guest ran out of time (504).
+    #[error("the guest took longer than its limit of {0:?}")]
+    Deadline(Duration),
+    /// The guest answered with something that must not be passed on (502).
+    #[error("{0}")]
+    Refused(String),
+    /// The one who asked went away, so the guest was stopped.
+    #[error("the client went away")]
+    Gone,
+}
+
+impl Failure {
+    /// Whether the guest itself failed, so that it counts towards its crash.
+    pub fn is_crash(&self) -> bool {
+        matches!(self, Self::Trap { .. })
+    }
+}

@@ -1,1 +1,3 @@
 //! The interfaces that guests may import, one file each.
+
+pub mod outgoing;
