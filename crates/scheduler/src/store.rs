@@ -4,6 +4,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+mod hub;
+pub mod memory;
+
 /// Counts commits: each commit that changes something makes the next one. The first is 1.
 pub type Revision = u64;
 
@@ -14,6 +17,10 @@ pub type LeaseId = i64;
 pub const MAX_OPS: usize = 128;
 /// Most bytes of keys and values that one commit may hold (etcd's limit is for a request).
 pub const MAX_COMMIT_BYTES: usize = 1_500_000;
+
+/// Every watch, whatever its prefix, is told of puts to this key: a server writes it now and then, so that an idle watcher
+/// learns how far it has seen.
+pub const BOOKMARK: &str = "/bookmark";
 
 /// A key, its value and when it changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +119,7 @@ pub enum Error {
         oldest: Revision,
     },
     /// More than [`MAX_OPS`] or [`MAX_COMMIT_BYTES`], or a key twice.
-    #[error("a commit {0}")]
+    #[error("the commit was refused: {0}")]
     Refused(String),
     /// The lease ended or never was.
     #[error("there is no lease {0}")]
@@ -123,9 +130,17 @@ pub enum Error {
     /// The data on disk is not what was written.
     #[error("the store is damaged: {0}")]
     Broken(String),
-    /// The engine did not answer in time.
-    #[error("the store did not answer: {0}")]
+    /// The engine did not answer in time, was closed, or is held by another process.
+    #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// A newer wctl wrote this store; it was left as it is.
+    #[error("the store has format {found}, and this wctl knows formats up to {known}: use the newer wctl again")]
+    Newer {
+        /// The format on disk.
+        found: u64,
+        /// The newest that this binary reads.
+        known: u64,
+    },
 }
 
 /// A `Result` of the store.
@@ -156,6 +171,65 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a lease, and deletes its keys, now.
     async fn revoke(&self, lease: LeaseId) -> Result<()>;
 
-    /// Forgets history up to `revision`: older watches and pages get [`Error::Compacted`].
+    /// Forgets history up to `revision` (later than the newest means the newest): watches after an older revision, and pages
+    /// of one, get [`Error::Compacted`]; what is current stays.
     async fn compact(&self, revision: Revision) -> Result<()>;
+}
+
+impl Event {
+    /// The key that changed.
+    pub fn key(&self) -> &str {
+        self.item.as_ref().or(self.previous.as_ref()).map_or("", |item| &item.key)
+    }
+}
+
+/// Refuses what etcd would refuse, before an engine looks at it.
+fn check_limits(guards: &[Guard], ops: &[Op]) -> Result<()> {
+    if ops.len() > MAX_OPS || guards.len() > MAX_OPS {
+        let (ops, guards) = (ops.len(), guards.len());
+        return Err(Error::Refused(format!("it has {ops} ops and {guards} guards; at most {MAX_OPS} of each fit in one")));
+    }
+    let bytes: usize = guards.iter().map(|guard| guard.key().len()).sum::<usize>() + ops.iter().map(Op::bytes).sum::<usize>();
+    if bytes > MAX_COMMIT_BYTES {
+        return Err(Error::Refused(format!("its {bytes} bytes are more than the {MAX_COMMIT_BYTES} that fit in one")));
+    }
+    let mut keys = std::collections::HashSet::new();
+    match ops.iter().find(|op| !keys.insert(op.key())) {
+        Some(op) => Err(Error::Refused(format!("the key {} stands in it twice", op.key()))),
+        None => Ok(()),
+    }
+}
+
+impl Guard {
+    /// The key that it looks at.
+    pub fn key(&self) -> &str {
+        match self {
+            Guard::Exists(key) | Guard::Absent(key) | Guard::Modified(key, _) => key,
+        }
+    }
+
+    /// Whether it holds for a key that was last put by `modified`, `None` where it is absent.
+    fn holds(&self, modified: Option<Revision>) -> bool {
+        match self {
+            Guard::Exists(_) => modified.is_some(),
+            Guard::Absent(_) => modified.is_none(),
+            Guard::Modified(_, revision) => modified == Some(*revision),
+        }
+    }
+}
+
+impl Op {
+    /// The key that it changes.
+    pub fn key(&self) -> &str {
+        match self {
+            Op::Put { key, .. } | Op::Delete { key } => key,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Op::Put { key, value, .. } => key.len() + value.len(),
+            Op::Delete { key } => key.len(),
+        }
+    }
 }

@@ -1,0 +1,220 @@
+//! Brings each commit to the watchers of its keys, and lets a slow watcher catch up from the engine's history.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{BOOKMARK, Error, Event, Result, Revision};
+
+/// Commits that may wait for one watcher; one that is slower than this reads the history instead.
+const BUFFER: usize = 256;
+/// Events that a watcher reads from the history at once.
+const PAGE: usize = 512;
+
+/// What an engine remembers.
+#[async_trait]
+pub(super) trait History: Send + Sync + 'static {
+    /// The events of whole revisions in `after..=upto` (without `after`) under `prefix`, or at [`BOOKMARK`], in order, stopping
+    /// after the revision that fills `limit`; and the revision reached.
+    async fn replay(self: Arc<Self>, prefix: String, after: Revision, upto: Revision, limit: usize) -> Result<(Vec<Event>, Revision)>;
+}
+
+/// Whether a watch of `prefix` is told of a change of `key`.
+pub(super) fn concerns(prefix: &str, key: &str) -> bool {
+    key.starts_with(prefix) || key == BOOKMARK
+}
+
+/// The events of one commit that concern one prefix.
+#[derive(Clone)]
+struct Batch {
+    revision: Revision,
+    events: Arc<[Event]>,
+}
+
+/// All live watchers of one engine, by prefix.
+#[derive(Default)]
+pub(super) struct Hub {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    published: Revision,
+    next_id: u64,
+    watchers: HashMap<String, HashMap<u64, mpsc::Sender<Batch>>>,
+    /// How many prefixes there are of each length, so that a key is looked up once for each length that is watched.
+    lengths: BTreeMap<usize, usize>,
+}
+
+impl Hub {
+    /// A hub of an engine whose newest revision is `published`.
+    pub(super) fn new(published: Revision) -> Hub {
+        Hub { inner: Mutex::new(Inner { published, ..Inner::default() }) }
+    }
+
+    /// Hands a durable commit to everyone whom it concerns, without waiting for anyone. Commits must come in order.
+    pub(super) fn publish(&self, revision: Revision, events: &[Event]) {
+        let mut inner = self.inner.lock();
+        inner.published = revision;
+        for (prefix, events) in inner.concerned(events) {
+            inner.send(&prefix, &Batch { revision, events: events.into() });
+        }
+    }
+
+    fn subscribe(self: &Arc<Self>, prefix: &str) -> (Revision, Live) {
+        let (sender, receiver) = mpsc::channel(BUFFER);
+        let mut inner = self.inner.lock();
+        let id = inner.next_id;
+        inner.next_id += 1;
+        if !inner.watchers.contains_key(prefix) {
+            *inner.lengths.entry(prefix.len()).or_default() += 1;
+        }
+        inner.watchers.entry(prefix.to_owned()).or_default().insert(id, sender);
+        (inner.published, Live { hub: Arc::downgrade(self), prefix: prefix.to_owned(), id, receiver })
+    }
+
+    /// How many watchers are live.
+    #[cfg(test)]
+    pub(super) fn watchers(&self) -> usize {
+        self.inner.lock().watchers.values().map(HashMap::len).sum()
+    }
+}
+
+impl Inner {
+    fn concerned(&self, events: &[Event]) -> BTreeMap<String, Vec<Event>> {
+        let mut found: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+        for event in events {
+            if event.key() == BOOKMARK {
+                for prefix in self.watchers.keys() {
+                    found.entry(prefix.clone()).or_default().push(event.clone());
+                }
+                continue;
+            }
+            for length in self.lengths.keys() {
+                let Some(prefix) = event.key().get(..*length) else { continue };
+                if self.watchers.contains_key(prefix) {
+                    found.entry(prefix.to_owned()).or_default().push(event.clone());
+                }
+            }
+        }
+        found
+    }
+
+    fn send(&mut self, prefix: &str, batch: &Batch) {
+        let Some(watchers) = self.watchers.get_mut(prefix) else { return };
+        // Whoever is full loses its channel, drains what it holds and goes on from the history.
+        watchers.retain(|_, sender| sender.try_send(batch.clone()).is_ok());
+        self.forget_if_empty(prefix);
+    }
+
+    fn forget_if_empty(&mut self, prefix: &str) {
+        if self.watchers.get(prefix).is_none_or(|watchers| !watchers.is_empty()) {
+            return;
+        }
+        self.watchers.remove(prefix);
+        if let Some(count) = self.lengths.get_mut(&prefix.len()) {
+            *count -= 1;
+            if *count == 0 {
+                self.lengths.remove(&prefix.len());
+            }
+        }
+    }
+}
+
+/// One watcher's place in the hub, given up when dropped.
+struct Live {
+    hub: Weak<Hub>,
+    prefix: String,
+    id: u64,
+    receiver: mpsc::Receiver<Batch>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let Some(hub) = self.hub.upgrade() else { return };
+        let mut inner = hub.inner.lock();
+        if let Some(watchers) = inner.watchers.get_mut(&self.prefix) {
+            watchers.remove(&self.id);
+            inner.forget_if_empty(&self.prefix);
+        }
+    }
+}
+
+struct Watch<H> {
+    hub: Weak<Hub>,
+    history: Weak<H>,
+    prefix: String,
+    /// Every event up to this revision was handed out, or waits in `ready`.
+    cursor: Revision,
+    /// The history is read up to here; what is later comes from `live`.
+    upto: Revision,
+    live: Option<Live>,
+    ready: VecDeque<Event>,
+    ended: bool,
+}
+
+/// The watch of an engine: first its history, then what is published. Neither hub nor history is kept alive by it.
+pub(super) fn watch<H: History>(hub: &Arc<Hub>, history: &Arc<H>, prefix: &str, after: Revision) -> BoxStream<'static, Result<Event>> {
+    let watch = Watch {
+        hub: Arc::downgrade(hub),
+        history: Arc::downgrade(history),
+        prefix: prefix.to_owned(),
+        cursor: after,
+        upto: after,
+        live: None,
+        ready: VecDeque::new(),
+        ended: false,
+    };
+    stream::unfold(watch, |mut watch| async move {
+        if watch.ended {
+            return None;
+        }
+        let next = watch.next().await;
+        watch.ended = next.is_err();
+        Some((next, watch))
+    })
+    .boxed()
+}
+
+impl<H: History> Watch<H> {
+    async fn next(&mut self) -> Result<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+            if self.cursor < self.upto {
+                self.catch_up().await?;
+            } else if let Some(live) = &mut self.live {
+                match live.receiver.recv().await {
+                    Some(batch) if batch.revision > self.cursor => {
+                        self.cursor = batch.revision;
+                        self.ready.extend(batch.events.iter().cloned());
+                    }
+                    Some(_) => {}
+                    None => self.live = None,
+                }
+            } else {
+                let (published, live) = self.hub.upgrade().ok_or_else(closed)?.subscribe(&self.prefix);
+                self.upto = published;
+                self.live = Some(live);
+            }
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<()> {
+        let history = self.history.upgrade().ok_or_else(closed)?;
+        let (events, reached) = history.replay(self.prefix.clone(), self.cursor, self.upto, PAGE).await?;
+        self.ready.extend(events);
+        self.cursor = reached;
+        Ok(())
+    }
+}
+
+fn closed() -> Error {
+    Error::Unavailable("it was closed".to_owned())
+}
