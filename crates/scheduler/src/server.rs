@@ -1,1 +1,100 @@
-//! The control plane process: `run(config, listeners, shutdown)`.
+//! The control plane process: the data folder, the store, the API and the registry behind TLS, and the reconcile loop.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+
+use crate::auth::Identity;
+
+mod folder;
+
+/// What a server is made of.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The data folder, made where it is missing.
+    pub data: PathBuf,
+    /// Host names and addresses that the server's certificate is for, besides `localhost` and the loopback addresses.
+    pub names: Vec<String>,
+}
+
+impl Config {
+    /// A server on a data folder, for this machine alone.
+    pub fn new(data: impl Into<PathBuf>) -> Config {
+        Config { data: data.into(), names: Vec::new() }
+    }
+}
+
+/// Why a server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process holds the lock.
+    #[error("{} is in use by {}; stop that one, or choose another folder with --data", folder.display(), process(*pid))]
+    InUse {
+        /// The data folder.
+        folder: PathBuf,
+        /// Who holds it.
+        pid: Option<u32>,
+    },
+    /// A newer binary wrote the folder.
+    #[error("{} was written by a newer wctl (format {found}, this one knows {known}); update wctl", folder.display())]
+    Newer {
+        /// The data folder.
+        folder: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that this binary reads.
+        known: u32,
+    },
+    /// The folder holds a store whose format nobody knows.
+    #[error("{} holds a store but no readable `format` file; restore the file from a backup, or choose another folder with --data", folder.display())]
+    NoFormat {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The folder cannot be made, locked or written.
+    #[error("cannot write the data folder {}: {source}; choose another with --data", folder.display())]
+    Unwritable {
+        /// The folder, or the part of it.
+        folder: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {}", listen_help(source))]
+    Listen {
+        /// As typed.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The store, the certificates or the registry cannot be opened.
+    #[error("opening {what}: {why}")]
+    Open {
+        /// Which part.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn listen_help(source: &std::io::Error) -> String {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => "the port is in use; stop what uses it, or choose another (port 0 takes a free one)".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "not permitted; choose a port of 1024 or more".to_owned(),
+        std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        _ => source.to_string(),
+    }
+}
+
+/// Binds `HOST:PORT`; port 0 takes a free one.
+pub fn listen(address: &str) -> Result<TcpListener, Error> {
+    let fail = |source| Error::Listen { address: address.to_owned(), source };
+    let resolved: Vec<SocketAddr> = address.to_socket_addrs().map_err(fail)?.collect();
+    let listener = TcpListener::bind(resolved.as_slice()).map_err(fail)?;
+    listener.set_nonblocking(true).map_err(fail)?;
+    Ok(listener)
+}

@@ -1,0 +1,169 @@
+//! The rows of a Pod and of the pod templates.
+
+use super::Shape::{Any, Flag, List, Object, Quantity, Text, Texts, Whole, WholeOrText, Word, Words};
+use super::{Field, no, warn, yes};
+
+const NO_LINUX: &str = "a component has no Linux underneath; leave it out";
+const ONE_CONTAINER: &str = "a pod runs one component; deploy the other one as a service of its own";
+const PROBE_BY_HTTP: &str = "the guest is probed by HTTP; write httpGet";
+const NO_ACCOUNT: &str = "guests have no access to the API, so an account changes nothing";
+const NOT_YET: &str = "not yet; leave it out";
+
+/// `spec` of a Pod.
+pub(super) static SPEC: &[Field] = &[
+    yes("containers", List(CONTAINER)),
+    yes("restartPolicy", Word(&["Always"])),
+    yes("nodeSelector", Words),
+    yes("nodeName", Text),
+    yes("terminationGracePeriodSeconds", Whole(0, 3600)),
+    yes("runtimeClassName", Word(&["wasm"])),
+    warn("serviceAccountName", Text, "\"default\"", NO_ACCOUNT),
+    warn("serviceAccount", Text, "\"default\"", NO_ACCOUNT),
+    warn("automountServiceAccountToken", Flag, "false", NO_ACCOUNT),
+    warn("imagePullSecrets", Any, "[]", "nodes pull with the credentials of `wctl login`"),
+    warn("dnsPolicy", Text, "\"ClusterFirst\"", "guests resolve names through their node"),
+    warn("dnsConfig", Any, "{}", "guests resolve names through their node"),
+    warn("schedulerName", Text, "\"default-scheduler\"", "there is one scheduler"),
+    warn("tolerations", Any, "[]", "nodes have no taints"),
+    warn("priorityClassName", Text, "\"\"", "pods have no priorities"),
+    warn("priority", Any, "0", "pods have no priorities"),
+    warn("preemptionPolicy", Text, "\"PreemptLowerPriority\"", "pods have no priorities"),
+    warn("enableServiceLinks", Flag, "true,false", "guests get declared variables only"),
+    warn("hostname", Text, "", "HOSTNAME is the pod's name"),
+    warn("subdomain", Text, "", "pods have no names of their own in DNS"),
+    warn("setHostnameAsFQDN", Flag, "false", "HOSTNAME is the pod's name"),
+    warn("hostUsers", Flag, "true,false", "a component has no users"),
+    warn("os", Any, "{\"name\":\"linux\"}", "a component runs on every system"),
+    warn("securityContext", Object(POD_SECURITY), "{}", "the sandbox is stricter than any of this"),
+    no("affinity", "{}", "write nodeSelector, or the annotation wctl.dev/spread"),
+    no("topologySpreadConstraints", "[]", "write the annotation wctl.dev/spread"),
+    no("hostNetwork", "false", "a component has no network of its own; route to it with a Service or an Ingress"),
+    no("hostPID", "false", NO_LINUX),
+    no("hostIPC", "false", NO_LINUX),
+    no("shareProcessNamespace", "false", NO_LINUX),
+    no("hostAliases", "[]", NOT_YET),
+    no("initContainers", "[]", ONE_CONTAINER),
+    no("ephemeralContainers", "[]", ONE_CONTAINER),
+    no("volumes", "[]", "not yet; keep data in wasi:keyvalue (annotation wctl.dev/keyvalue)"),
+    no("activeDeadlineSeconds", "", NOT_YET),
+    no("overhead", "{}", "the node knows what a sandbox costs; leave it out"),
+    no("readinessGates", "[]", NOT_YET),
+    no("resourceClaims", "[]", NOT_YET),
+    no("schedulingGates", "[]", NOT_YET),
+    no("resources", "{}", "write the limits on the container"),
+];
+
+static POD_SECURITY: &[Field] = &[
+    yes("runAsUser", Any),
+    yes("runAsGroup", Any),
+    yes("runAsNonRoot", Flag),
+    yes("fsGroup", Any),
+    yes("fsGroupChangePolicy", Text),
+    yes("supplementalGroups", Any),
+    yes("supplementalGroupsPolicy", Text),
+    yes("seccompProfile", Any),
+    yes("appArmorProfile", Any),
+    yes("seLinuxOptions", Any),
+    no("sysctls", "[]", NO_LINUX),
+    no("windowsOptions", "{}", "a component has no Windows underneath; leave it out"),
+];
+
+static CONTAINER: &[Field] = &[
+    yes("name", Text),
+    yes("image", Text),
+    yes("args", Texts),
+    yes("env", List(ENV)),
+    yes("envFrom", List(ENV_FROM)),
+    yes("ports", List(PORT)),
+    yes("resources", Object(RESOURCES)),
+    yes("readinessProbe", Object(PROBE)),
+    yes("livenessProbe", Object(PROBE)),
+    no("startupProbe", "{}", "not yet; give the livenessProbe an initialDelaySeconds"),
+    warn("imagePullPolicy", Word(&["Always", "IfNotPresent", "Never"]), "\"Always\",\"IfNotPresent\"", "artifacts are pulled by digest, once for each node"),
+    warn("terminationMessagePath", Text, "\"/dev/termination-log\"", "the message is the trap's own"),
+    warn("terminationMessagePolicy", Text, "\"File\",\"FallbackToLogsOnError\"", "the message is the trap's own"),
+    warn("securityContext", Object(SECURITY), "{}", "the sandbox is stricter than any of this"),
+    warn("resizePolicy", Any, "[]", "new limits make a new revision"),
+    no("command", "[]", "a component has one entry point; give it args"),
+    no("workingDir", "\"\"", "a component has no file system unless it is granted one; leave it out"),
+    no("volumeMounts", "[]", "not yet; keep data in wasi:keyvalue (annotation wctl.dev/keyvalue)"),
+    no("volumeDevices", "[]", NO_LINUX),
+    no("lifecycle", "{}", "requests are drained before a pod stops, and hooks have nothing to run; leave it out"),
+    no("stdin", "false", "nothing can be attached to a component; leave it out"),
+    no("stdinOnce", "false", "nothing can be attached to a component; leave it out"),
+    no("tty", "false", "nothing can be attached to a component; leave it out"),
+    no("restartPolicy", "", ONE_CONTAINER),
+];
+
+static SECURITY: &[Field] = &[
+    no("privileged", "false", "nothing in a sandbox can be privileged; name what the guest needs under `uses` or in wctl.dev annotations"),
+    no("procMount", "\"Default\"", NO_LINUX),
+    no("windowsOptions", "{}", "a component has no Windows underneath; leave it out"),
+    yes("capabilities", Object(CAPABILITIES)),
+    yes("allowPrivilegeEscalation", Flag),
+    yes("readOnlyRootFilesystem", Flag),
+    yes("runAsUser", Any),
+    yes("runAsGroup", Any),
+    yes("runAsNonRoot", Flag),
+    yes("seccompProfile", Any),
+    yes("appArmorProfile", Any),
+    yes("seLinuxOptions", Any),
+];
+
+static CAPABILITIES: &[Field] =
+    &[yes("drop", Texts), no("add", "[]", "Linux capabilities mean nothing to a component; name what the guest needs under `uses`")];
+
+static ENV: &[Field] = &[yes("name", Text), yes("value", Text), yes("valueFrom", Object(ENV_SOURCE))];
+
+static ENV_SOURCE: &[Field] = &[
+    yes("secretKeyRef", Object(KEY_REFERENCE)),
+    yes("configMapKeyRef", Object(KEY_REFERENCE)),
+    yes("fieldRef", Object(&[yes("fieldPath", Text), yes("apiVersion", Text)])),
+    no("resourceFieldRef", "", "write the value itself"),
+    no("fileKeyRef", "", "write the value itself"),
+];
+
+static KEY_REFERENCE: &[Field] = &[yes("name", Text), yes("key", Text), yes("optional", Flag)];
+
+static ENV_FROM: &[Field] = &[
+    yes("prefix", Text),
+    yes("configMapRef", Object(&[yes("name", Text), yes("optional", Flag)])),
+    yes("secretRef", Object(&[yes("name", Text), yes("optional", Flag)])),
+];
+
+static PORT: &[Field] = &[
+    yes("name", Text),
+    yes("containerPort", Whole(1, 65535)),
+    yes("protocol", Word(&["TCP"])),
+    no("hostPort", "0", "a component has no port of its own; route to it with a Service or an Ingress"),
+    no("hostIP", "\"\"", "a component has no port of its own; route to it with a Service or an Ingress"),
+];
+
+static RESOURCES: &[Field] = &[yes("limits", Object(AMOUNTS)), yes("requests", Object(AMOUNTS)), no("claims", "[]", NOT_YET)];
+
+static AMOUNTS: &[Field] = &[
+    yes("memory", Quantity),
+    yes("cpu", Quantity),
+    warn("ephemeral-storage", Quantity, "", "a component has no disk unless it is granted one"),
+];
+
+static PROBE: &[Field] = &[
+    yes("httpGet", Object(HTTP_GET)),
+    yes("initialDelaySeconds", Whole(0, 86400)),
+    yes("periodSeconds", Whole(1, 86400)),
+    yes("timeoutSeconds", Whole(1, 86400)),
+    yes("successThreshold", Whole(1, 1000)),
+    yes("failureThreshold", Whole(1, 1000)),
+    warn("terminationGracePeriodSeconds", Any, "", "the pod's own is used"),
+    no("exec", "", PROBE_BY_HTTP),
+    no("tcpSocket", "", PROBE_BY_HTTP),
+    no("grpc", "", PROBE_BY_HTTP),
+];
+
+static HTTP_GET: &[Field] = &[
+    yes("path", Text),
+    yes("port", WholeOrText),
+    yes("scheme", Word(&["HTTP"])),
+    yes("httpHeaders", List(&[yes("name", Text), yes("value", Text)])),
+    no("host", "\"\"", "the pod itself is probed; send a Host header with httpHeaders"),
+];

@@ -1,0 +1,97 @@
+//! Changes to an object that a client sends instead of the whole object.
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::status::{Refusal, Result};
+
+/// Most operations that one JSON patch may hold, as in Kubernetes.
+const MOST_OPERATIONS: usize = 10_000;
+
+/// How a patch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// RFC 7396: `application/merge-patch+json`.
+    Merge,
+    /// RFC 6902: `application/json-patch+json`.
+    Json,
+}
+
+impl Form {
+    /// The form that the content type names; the others are refused with what to use instead.
+    pub fn of(headers: &HeaderMap) -> Result<Form> {
+        let given = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        match given.split(';').next().unwrap_or_default().trim() {
+            "application/merge-patch+json" => Ok(Form::Merge),
+            "application/json-patch+json" => Ok(Form::Json),
+            other => Err(Refusal::media_type(format!(
+                "a patch of type {other:?} is not supported; send application/merge-patch+json or application/json-patch+json"
+            ))),
+        }
+    }
+}
+
+/// The object with the patch applied.
+pub fn apply(form: Form, object: &Value, patch: &[u8]) -> Result<Value> {
+    let mut object = object.clone();
+    match form {
+        Form::Merge => {
+            let patch: Value = serde_json::from_slice(patch).map_err(|e| unreadable(&e))?;
+            if !patch.is_object() {
+                return Err(Refusal::bad_request("a merge patch must be a JSON object"));
+            }
+            json_patch::merge(&mut object, &patch);
+        }
+        Form::Json => {
+            let patch: json_patch::Patch = serde_json::from_slice(patch).map_err(|e| unreadable(&e))?;
+            if patch.0.len() > MOST_OPERATIONS {
+                let message = format!("a JSON patch may hold {MOST_OPERATIONS} operations, not {}", patch.0.len());
+                return Err(Refusal::new(413, "RequestEntityTooLarge", message));
+            }
+            json_patch::patch(&mut object, &patch.0).map_err(|e| {
+                Refusal::new(422, "Invalid", format!("the patch does not fit the object: {e}"))
+            })?;
+        }
+    }
+    if object.is_object() { Ok(object) } else { Err(Refusal::bad_request("the patch leaves no object")) }
+}
+
+fn unreadable(error: &serde_json::Error) -> Refusal {
+    Refusal::bad_request(format!("the patch cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_sets_and_removes() {
+        let object = json!({ "spec": { "replicas": 1, "paused": true }, "unknown": [1] });
+        let patched = apply(Form::Merge, &object, br#"{"spec":{"replicas":3,"paused":null}}"#).unwrap();
+        assert_eq!(patched, json!({ "spec": { "replicas": 3 }, "unknown": [1] }));
+        for bad in [&b"[1]"[..], b"3", b"{", b""] {
+            assert_eq!(apply(Form::Merge, &object, bad).unwrap_err().code, 400);
+        }
+    }
+
+    #[test]
+    fn a_json_patch_is_done_whole_or_refused() {
+        let object = json!({ "a": 1 });
+        let patched = apply(Form::Json, &object, br#"[{"op":"test","path":"/a","value":1},{"op":"add","path":"/b","value":2}]"#).unwrap();
+        assert_eq!(patched, json!({ "a": 1, "b": 2 }));
+        assert_eq!(apply(Form::Json, &object, br#"[{"op":"test","path":"/a","value":2}]"#).unwrap_err().code, 422);
+        assert_eq!(apply(Form::Json, &object, br#"[{"op":"replace","path":"","value":7}]"#).unwrap_err().code, 400);
+    }
+
+    #[test]
+    fn other_patches_are_refused_with_what_to_send() {
+        for kind in ["application/strategic-merge-patch+json", "application/apply-patch+yaml", "application/json", ""] {
+            let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind.parse().unwrap())]);
+            let refusal = Form::of(&headers).unwrap_err();
+            assert_eq!(refusal.code, 415);
+            assert!(refusal.message.contains("merge-patch+json"), "{}", refusal.message);
+        }
+    }
+}
