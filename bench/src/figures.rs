@@ -1,0 +1,162 @@
+//! The figures of one machine: starting, deploying, healing, scaling, rolling out, resting.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cluster::{Cluster, Guests, manifest, repository};
+use crate::load::Load;
+use crate::report::{Figure, Target};
+
+/// `wctl up` of a built component with compiled code in the cache: process start → first 200.
+pub async fn up(guests: &Guests, rounds: usize) -> Result<Figure> {
+    let folder = tempfile::tempdir()?;
+    let app = manifest(folder.path(), "hello", &guests.hello, 1, "")?;
+    let data = folder.path().join("data");
+    let mut times = Vec::new();
+    for round in 0..=rounds {
+        let start = Instant::now();
+        let cluster = Cluster::start(&data, Some(&app))?;
+        cluster.answers("hello").await?;
+        // The first round fills the cache.
+        if round > 0 {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        cluster.ready().await?;
+        // So that every round deploys, and none merely resumes.
+        cluster.wctl(&["delete", "app", "hello"])?;
+        cluster.stop()?;
+    }
+    Ok(Figure::median("wctl up, warm cache: process start → first 200", times, "ms", Some(Target::AtMost(300.0))))
+}
+
+/// `wctl deploy --wait` of three replicas with compiled code in the cache.
+pub async fn deploy(guests: &Guests, rounds: usize) -> Result<Figure> {
+    let folder = tempfile::tempdir()?;
+    let app = manifest(folder.path(), "hello", &guests.hello, 3, "")?;
+    let cluster = Cluster::start(&folder.path().join("data"), None)?;
+    cluster.ready().await?;
+    let mut times = Vec::new();
+    for round in 0..=rounds {
+        let time = cluster.time(&["deploy", path(&app)?, "--wait"])?;
+        if round > 0 {
+            times.push(time);
+        }
+        cluster.wctl(&["delete", "app", "hello"])?;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    Ok(Figure::median("wctl deploy --wait of 3 replicas, warm cache", times, "ms", Some(Target::AtMost(150.0))))
+}
+
+/// Five traps end an instance → it serves again; and what the other replicas lose meanwhile.
+pub async fn heal(guests: &Guests, rounds: usize) -> Result<Vec<Figure>> {
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::start(&folder.path().join("data"), None)?;
+    cluster.ready().await?;
+    let client = reqwest::Client::new();
+    let crash = || client.post(format!("{}/crash", cluster.url())).header("host", "crashy.localhost").send();
+
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        // A new app each time: a restart that follows another would rightly wait.
+        cluster.wctl(&["deploy", path(&manifest(folder.path(), "crashy", &guests.crashy, 1, "")?)?, "--wait"])?;
+        for _ in 0..5 {
+            ensure!(crash().await?.status() == 500, "a trap was not answered with 500");
+        }
+        let start = Instant::now();
+        cluster.answers("crashy").await?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        let pods = cluster.wctl(&["get", "pods", "-o", "json"])?;
+        ensure!(
+            String::from_utf8_lossy(&pods.stdout).contains("\"restartCount\":1") || restarted(&pods.stdout)?,
+            "no instance was restarted"
+        );
+        cluster.wctl(&["delete", "app", "crashy"])?;
+    }
+
+    cluster.wctl(&["deploy", path(&manifest(folder.path(), "crashy", &guests.crashy, 3, "")?)?, "--wait"])?;
+    let load = Load::start(&cluster.url(), "crashy", 200, 8)?;
+    for _ in 0..60 {
+        crash().await?;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (sent, failed) = load.stop().await;
+    ensure!(sent > 100, "the load did not run");
+    Ok(vec![
+        Figure::median("five traps end an instance → it serves again", times, "ms", Some(Target::AtMost(50.0))),
+        Figure::median("failed requests to 3 replicas meanwhile", vec![failed as f64], "requests", Some(Target::AtMost(0.0))),
+    ])
+}
+
+fn restarted(pods: &[u8]) -> Result<bool> {
+    let pods: serde_json::Value = serde_json::from_slice(pods)?;
+    let items = pods["items"].as_array().context("a list of pods")?;
+    Ok(items.iter().any(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64() > Some(0)))
+}
+
+/// `wctl scale --wait` from 3 to 20.
+pub async fn scale(guests: &Guests, rounds: usize) -> Result<Figure> {
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::start(&folder.path().join("data"), None)?;
+    cluster.ready().await?;
+    cluster.wctl(&["deploy", path(&manifest(folder.path(), "hello", &guests.hello, 3, "")?)?, "--wait"])?;
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        times.push(cluster.time(&["scale", "hello", "--replicas", "20", "--wait"])?);
+        cluster.wctl(&["scale", "hello", "--replicas", "3", "--wait"])?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(Figure::median("wctl scale --wait 3 → 20", times, "ms", Some(Target::AtMost(200.0))))
+}
+
+/// A rolling update of three replicas under 500 requests/s with keep-alive.
+pub async fn roll(guests: &Guests) -> Result<Vec<Figure>> {
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::start(&folder.path().join("data"), None)?;
+    cluster.ready().await?;
+    let app = |revision: usize| manifest(folder.path(), "hello", &guests.hello, 3, &format!("env: {{ REVISION: r{revision} }}\n"));
+    cluster.wctl(&["deploy", path(&app(0)?)?, "--wait"])?;
+    cluster.answers("hello").await?;
+    let load = Load::start(&cluster.url(), "hello", 500, 20)?;
+    let mut times = Vec::new();
+    for revision in 1..=5 {
+        times.push(cluster.time(&["deploy", path(&app(revision)?)?, "--wait"])?);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let (sent, failed) = load.stop().await;
+    ensure!(sent > 1000, "the load did not run");
+    Ok(vec![
+        Figure::median(
+            format!("failed of {sent} requests in 5 rolling updates"),
+            vec![failed as f64],
+            "requests",
+            Some(Target::AtMost(0.0)),
+        ),
+        Figure::median("a rolling update of 3 replicas takes", times, "ms", None),
+    ])
+}
+
+/// Resident memory of `wctl up` with the shop deployed and idle.
+pub async fn rss() -> Result<Figure> {
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::start(&folder.path().join("data"), Some(&repository().join("examples/shop/app.yaml")))?;
+    let client = reqwest::Client::new();
+    for _ in 0..1200 {
+        let user = client.get(format!("{}/users/1", cluster.url())).header("host", "shop.localhost").send().await;
+        if user.is_ok_and(|answer| answer.status() == 200) {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            return Ok(Figure::median(
+                "RSS of wctl up, shop deployed and idle",
+                vec![cluster.process.rss()?],
+                "MB",
+                Some(Target::AtMost(120.0)),
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("the shop did not answer within 120 s")
+}
+
+fn path(path: &std::path::Path) -> Result<&str> {
+    path.to_str().context("a path that is not UTF-8")
+}

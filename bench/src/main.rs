@@ -1,0 +1,66 @@
+//! `cargo run --release -p bench`: measures wctl beside its peers and prints each figure beside its target.
+
+mod cluster;
+mod figures;
+mod hello;
+mod load;
+mod native;
+mod process;
+mod report;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Measures wctl and prints each figure beside its target.
+#[derive(Parser)]
+struct Args {
+    /// Only these figures: up, deploy, heal, scale, roll, hello, rss.
+    only: Vec<String>,
+    /// How often each figure is taken; the median counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Also write the figures to this file as JSON.
+    #[arg(long)]
+    json: Option<std::path::PathBuf>,
+    /// Serve hello natively on a free port until killed (used by the hello figure).
+    #[arg(long, hide = true)]
+    native: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    if args.native {
+        return native::serve().await;
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let guests = cluster::build_guests().await?;
+    let mut report = report::Report::default();
+    if wanted("up") {
+        report.add(figures::up(&guests, args.rounds).await?);
+    }
+    if wanted("deploy") {
+        report.add(figures::deploy(&guests, args.rounds).await?);
+    }
+    if wanted("heal") {
+        report.extend(figures::heal(&guests, args.rounds).await?);
+    }
+    if wanted("scale") {
+        report.add(figures::scale(&guests, args.rounds).await?);
+    }
+    if wanted("roll") {
+        report.extend(figures::roll(&guests).await?);
+    }
+    if wanted("rss") {
+        report.add(figures::rss().await?);
+    }
+    if wanted("hello") {
+        report.extend(hello::figures(&guests, args.rounds).await?);
+    }
+    print!("{report}");
+    if let Some(path) = args.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    Ok(())
+}
