@@ -1,0 +1,87 @@
+//! Which server is meant, and whether it is one of ours.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use http::Method;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use scheduler::names::DEFAULT_NAMESPACE;
+
+use super::Cluster;
+use crate::args::Globals;
+use crate::home::Home;
+use crate::registry;
+
+impl Cluster {
+    /// The server that the options mean: flags, then `KUBECONFIG`, then the data folder.
+    pub async fn connect(globals: &Globals) -> Result<Cluster> {
+        let config = config(globals).await?;
+        let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let registry = registry::client(globals, Some(embedded(&config, &endpoint)?))?;
+        let default = config.default_namespace.clone();
+        let client = kube::Client::try_from(config).with_context(|| format!("preparing to talk to {endpoint}"))?;
+        Ok(Cluster::new(client, globals, default, endpoint, registry))
+    }
+
+    /// The same server inside this process.
+    pub fn new(client: kube::Client, globals: &Globals, default_namespace: String, endpoint: String, registry: artifact::registry::Client) -> Cluster {
+        let namespace = globals.namespace.clone().unwrap_or(default_namespace);
+        let namespace_asked = globals.namespace.is_some() || namespace != DEFAULT_NAMESPACE;
+        Cluster { client, namespace, namespace_asked, endpoint, registry }
+    }
+
+    /// [`Cluster::connect`] for verbs that write: refuses a server that is not wctl's.
+    pub async fn connect_to_write(globals: &Globals) -> Result<Cluster> {
+        let cluster = Cluster::connect(globals).await?;
+        cluster.must_be_wctl().await?;
+        Ok(cluster)
+    }
+
+    /// An error unless the server serves `wctl.dev`.
+    pub async fn must_be_wctl(&self) -> Result<()> {
+        let version = self.json(Method::GET, "/version", &[], None).await?;
+        if version["platform"].as_str().is_some_and(|platform| platform.starts_with("wctl/")) {
+            return Ok(());
+        }
+        bail!(
+            "the server at {} is not a wctl server, so nothing was written to it; name another with --data, --api or KUBECONFIG",
+            self.endpoint
+        )
+    }
+}
+
+async fn config(globals: &Globals) -> Result<kube::Config> {
+    let file = file(globals)?;
+    let kubeconfig = Kubeconfig::read_from(&file).map_err(|error| match file.exists() {
+        true => anyhow::Error::new(error).context(format!("reading the kubeconfig {}", file.display())),
+        false => anyhow!("there is no server yet ({} does not exist); start one with `wctl up`, or name another with --data or KUBECONFIG", file.display()),
+    })?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = config.with_context(|| format!("reading the kubeconfig {}", file.display()))?;
+    if let Some(api) = &globals.api {
+        config.cluster_url = format!("https://{api}").parse().with_context(|| format!("reading the address {api}"))?;
+    }
+    Ok(config)
+}
+
+/// `--data` names its own kubeconfig, which beats `KUBECONFIG`, which beats the default folder's.
+fn file(globals: &Globals) -> Result<PathBuf> {
+    if globals.data.is_none()
+        && let Some(paths) = std::env::var_os("KUBECONFIG")
+        && let Some(first) = std::env::split_paths(&paths).find(|path| !path.as_os_str().is_empty())
+    {
+        return Ok(first);
+    }
+    Ok(Home::of(globals)?.kubeconfig())
+}
+
+/// The server's own registry, reached as the API is.
+fn embedded(config: &kube::Config, endpoint: &str) -> Result<artifact::registry::Embedded> {
+    // The library hides the token from `Debug`, and shows it in what it would write to a file.
+    let token = match &config.auth_info.token {
+        Some(_) => serde_json::to_value(&config.auth_info).context("reading the token of the kubeconfig")?["token"].as_str().map(str::to_owned),
+        None => None,
+    };
+    let ca = config.root_cert.as_deref().unwrap_or_default().iter().map(|der| registry::pem(der)).collect::<String>();
+    Ok(registry::embedded(endpoint, token.as_deref().unwrap_or_default(), &ca))
+}

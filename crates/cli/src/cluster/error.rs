@@ -1,0 +1,81 @@
+//! What a server refuses, and what to do when none answers.
+
+use anyhow::anyhow;
+use serde_json::Value;
+
+use super::Cluster;
+
+/// The server's "no", in its own words.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// HTTP's status code.
+    pub code: u16,
+    /// What the server says.
+    pub message: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::print::harmless(&self.message))
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Refused {
+    /// From a `Status` object.
+    pub fn from_status(status: &Value) -> Refused {
+        let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
+        let message = status["message"].as_str().or(status["reason"].as_str()).unwrap_or("the server refused, without a reason");
+        Refused { code, message: message.to_owned() }
+    }
+}
+
+/// The status code, if it was the server that said no.
+pub fn code(error: &anyhow::Error) -> Option<u16> {
+    error.downcast_ref::<Refused>().map(|refused| refused.code)
+}
+
+impl Cluster {
+    /// An error of the client library, as a sentence that says what to do.
+    pub(super) fn explain(&self, error: kube::Error) -> anyhow::Error {
+        let endpoint = &self.endpoint;
+        match error {
+            kube::Error::Api(status) => {
+                let message = if status.message.is_empty() { status.reason } else { status.message };
+                let refused = Refused { code: status.code, message };
+                match refused.code {
+                    401 => anyhow::Error::new(refused).context(format!("the server at {endpoint} does not know the token of this kubeconfig")),
+                    _ => refused.into(),
+                }
+            }
+            error if has_io(&error, std::io::ErrorKind::ConnectionRefused) => anyhow!(
+                "no server answers at {endpoint}; start one with `wctl up`, or name another with --data, --api or KUBECONFIG"
+            ),
+            error if text_of(&error).contains("certificate") => anyhow::Error::new(error)
+                .context(format!("the server at {endpoint} cannot prove that it is the one of this kubeconfig (is another program listening there?)")),
+            error => anyhow::Error::new(error).context(format!("asking the server at {endpoint}")),
+        }
+    }
+}
+
+fn has_io(error: &(dyn std::error::Error + 'static), kind: std::io::ErrorKind) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == kind) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn text_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}

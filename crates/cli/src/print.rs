@@ -1,0 +1,172 @@
+//! Everything that reaches the terminal goes through here.
+
+mod progress;
+mod table;
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+use console::Style;
+use indicatif::MultiProgress;
+use serde_json::Value;
+
+pub use progress::Progress;
+pub use table::Table;
+
+use crate::args::Format;
+
+/// The live lines at the bottom of the terminal; printing goes above them.
+fn live() -> &'static MultiProgress {
+    static LIVE: OnceLock<MultiProgress> = OnceLock::new();
+    LIVE.get_or_init(MultiProgress::new)
+}
+
+/// One line (or several) on stdout: a result.
+pub fn line(text: impl Display) {
+    let text = text.to_string();
+    live().suspend(|| write(&mut std::io::stdout().lock(), &text));
+}
+
+/// One line on stderr: what goes on, for people.
+pub fn note(text: impl Display) {
+    let text = text.to_string();
+    live().suspend(|| write(&mut std::io::stderr().lock(), &text));
+}
+
+/// Something that works but may surprise.
+pub fn warn(text: impl Display) {
+    note(format_args!("{} {text}", paint_err("warning:", Style::new().yellow().bold())));
+}
+
+/// Why a verb failed: the whole chain, as one sentence.
+pub fn error(error: &anyhow::Error) {
+    note(format_args!("{} {}", paint_err("error:", Style::new().red().bold()), chain(error)));
+}
+
+/// Bytes as they are, on stdout.
+pub fn raw(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).context("writing to stdout")
+}
+
+/// A value as JSON or YAML. Other formats are the caller's.
+pub fn value(value: &Value, format: Format) -> Result<()> {
+    let text = match format {
+        Format::Yaml => serde_saphyr::to_string(value).context("writing YAML")?,
+        _ => serde_json::to_string_pretty(value).context("writing JSON")?,
+    };
+    line(text.trim_end());
+    Ok(())
+}
+
+/// Whether a person watches the output.
+pub fn is_watched() -> bool {
+    std::io::stderr().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// Good news in green.
+pub fn good(text: impl Display) -> String {
+    paint(text, Style::new().green())
+}
+
+/// Bad news in red.
+pub fn bad(text: impl Display) -> String {
+    paint(text, Style::new().red())
+}
+
+/// What is on its way, in yellow.
+pub fn pending(text: impl Display) -> String {
+    paint(text, Style::new().yellow())
+}
+
+/// What matters less.
+pub fn dim(text: impl Display) -> String {
+    paint(text, Style::new().dim())
+}
+
+/// What matters more.
+pub fn bold(text: impl Display) -> String {
+    paint(text, Style::new().bold())
+}
+
+/// One of a few colours, always the same for the same text: tells the pods of a log apart.
+pub fn tinted(text: &str) -> String {
+    let colours = [Style::new().cyan(), Style::new().magenta(), Style::new().blue(), Style::new().green(), Style::new().yellow()];
+    let sum = text.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    paint(text, colours[sum % colours.len()].clone())
+}
+
+/// Text from a guest, a registry or a server, harmless to a terminal: control characters other than tab are written as escapes.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let dangerous = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(dangerous) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if dangerous(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+/// Bytes that should be text, harmless to a terminal; what is no UTF-8 is shown as `\xNN`.
+pub fn harmless_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(&harmless(chunk.valid()));
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// The causes of an error in one line, none said twice.
+pub fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // Many errors print their source themselves.
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn paint(text: impl Display, style: Style) -> String {
+    style.apply_to(text).to_string()
+}
+
+fn paint_err(text: impl Display, style: Style) -> String {
+    style.for_stderr().apply_to(text).to_string()
+}
+
+/// A reader that went away (`wctl get pods | head -1`) is no failure, and no reason for `up` to stop: the rest goes unsaid.
+fn write(stream: &mut dyn Write, text: &str) {
+    let _ = writeln!(stream, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h11_control_characters_reach_no_terminal() {
+        assert_eq!(harmless("plain\ttext — ok"), "plain\ttext — ok");
+        assert_eq!(harmless("\u{1b}[2Jgone\r\u{7}"), "\\u{1b}[2Jgone\\r\\u{7}");
+        assert_eq!(harmless("\u{9b}31m"), "\\u{9b}31m", "the C1 form of an escape too");
+        assert_eq!(harmless("a\u{202e}b"), "a\\u{202e}b", "and what turns the direction of text");
+        assert_eq!(harmless_bytes(b"a\xff\xfeb\x1b"), "a\\xff\\xfeb\\u{1b}");
+    }
+
+    #[test]
+    fn a_chain_says_nothing_twice() {
+        let inner = std::io::Error::other("disk on fire");
+        let error = anyhow::Error::new(inner).context("writing a: disk on fire").context("deploying");
+        assert_eq!(chain(&error), "deploying: writing a: disk on fire");
+    }
+}

@@ -1,0 +1,165 @@
+//! `wctl logs`: what guests printed, harmless to a terminal.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail};
+use futures::StreamExt;
+use futures::io::{AsyncBufRead, AsyncBufReadExt};
+use scheduler::kinds;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::args::{Globals, Logs};
+use crate::cluster::{Change, Cluster, Pick, name_of, path};
+use crate::print::{self, harmless_bytes};
+use crate::target::Part;
+
+/// The most bytes of a line that are shown.
+const LONGEST: usize = 64 * 1024;
+/// The lines of each pod that are shown when there are many pods and nothing else was asked for.
+const FEW: u64 = 10;
+
+/// What to show of each pod's log.
+#[derive(Debug, Clone, Default)]
+pub struct Cut {
+    /// Go on as more is printed.
+    pub follow: bool,
+    /// Only so many lines from the end.
+    pub tail: Option<u64>,
+    /// What was printed before the last restart.
+    pub previous: bool,
+    /// Only what is younger, in seconds.
+    pub since: Option<u64>,
+    /// With the time of each line.
+    pub timestamps: bool,
+}
+
+/// Shows the log of a pod, or of all pods of an app or a service.
+pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
+    let cluster = Cluster::connect(globals).await?;
+    let cut = Cut {
+        follow: logs.follow,
+        tail: logs.tail,
+        previous: logs.previous,
+        since: logs.since.map(|since| since.as_secs().max(1)),
+        timestamps: logs.timestamps,
+    };
+    let pod = logs.target.strip_prefix("pod/").unwrap_or(&logs.target);
+    if !pod.contains('/') && cluster.get(&kinds::POD, &cluster.namespace, pod).await?.is_some() {
+        return one(cluster.clone(), cluster.namespace.clone(), pod.to_owned(), cut, None).await;
+    }
+    if logs.target.starts_with("pod/") {
+        bail!("there is no pod {pod} in namespace {}", cluster.namespace);
+    }
+    let part = Part::parse(&logs.target)?;
+    part.deployments(&cluster).await?;
+    let cut = Cut { tail: cut.tail.or((cut.since.is_none()).then_some(FEW)), ..cut };
+    all(&cluster, Some(cluster.namespace.clone()), part.pick(), cut).await
+}
+
+/// The logs of all pods that are picked, each line with its pod; with `follow` those of later pods too.
+pub async fn all(cluster: &Cluster, namespace: Option<String>, pick: Pick, cut: Cut) -> Result<()> {
+    let list = cluster.list(&kinds::POD, namespace.as_deref(), &pick).await?;
+    let pods = list["items"].as_array().cloned().unwrap_or_default();
+    if !cut.follow {
+        for pod in &pods {
+            let (namespace, name) = place(pod);
+            one(cluster.clone(), namespace, name.clone(), cut.clone(), (pods.len() > 1).then_some(name)).await?;
+        }
+        return Ok(());
+    }
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
+    let mut changes = cluster.watch(&kinds::POD, namespace.as_deref(), &pick, &version, false).await?;
+    let (mut readers, mut known) = (JoinSet::new(), HashSet::new());
+    pods.iter().for_each(|pod| start(&mut readers, &mut known, cluster, pod, &cut));
+    // A pod that appears while we look on is shown from its first line.
+    let later = Cut { tail: None, since: None, ..cut };
+    loop {
+        tokio::select! {
+            change = changes.next() => match change {
+                Some(Ok(Change::Is(pod))) => start(&mut readers, &mut known, cluster, &pod, &later),
+                Some(Ok(Change::Gone(pod))) => drop(known.remove(&uid(&pod))),
+                Some(Err(error)) => return Err(error.context("watching pods")),
+                None => return Ok(()),
+            },
+            Some(ended) = readers.join_next() => {
+                if let Ok((uid, Err(error))) = &ended {
+                    tracing::debug!("following the log of pod {uid}: {}", print::chain(error));
+                }
+            }
+        }
+    }
+}
+
+fn start(readers: &mut JoinSet<(String, Result<()>)>, known: &mut HashSet<String>, cluster: &Cluster, pod: &Value, cut: &Cut) {
+    let running = pod["status"]["containerStatuses"][0]["started"].as_bool().unwrap_or(false) || pod["status"]["phase"] == "Running";
+    let uid = uid(pod);
+    if !running || !known.insert(uid.clone()) {
+        return;
+    }
+    let ((namespace, name), cluster, cut) = (place(pod), cluster.clone(), cut.clone());
+    readers.spawn(async move { (uid, one(cluster, namespace, name.clone(), cut, Some(name)).await) });
+}
+
+/// One pod's log to its end, each line after `prefix`.
+async fn one(cluster: Cluster, namespace: String, pod: String, cut: Cut, prefix: Option<String>) -> Result<()> {
+    let mut query = vec![("follow", cut.follow.to_string()), ("previous", cut.previous.to_string()), ("timestamps", cut.timestamps.to_string())];
+    query.extend(cut.tail.map(|lines| ("tailLines", lines.to_string())));
+    query.extend(cut.since.map(|seconds| ("sinceSeconds", seconds.to_string())));
+    let path = format!("{}/log", path(&kinds::POD, Some(&namespace), Some(&pod))?);
+    let mut lines = cluster.stream(&path, &query, "*/*").await.with_context(|| format!("reading the log of pod {pod}"))?;
+    let prefix = prefix.map(|name| format!("{} ", print::tinted(&name))).unwrap_or_default();
+    while let Some(line) = line(&mut lines).await.with_context(|| format!("reading the log of pod {pod}"))? {
+        print::line(format_args!("{prefix}{}", harmless_bytes(&line)));
+    }
+    Ok(())
+}
+
+/// The next line without its end; what is longer than [`LONGEST`] is given in pieces.
+async fn line(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    loop {
+        let buffer = reader.fill_buf().await?;
+        if buffer.is_empty() {
+            return Ok((!line.is_empty()).then_some(line));
+        }
+        let room = LONGEST - line.len();
+        let (taken, ended) = match buffer.iter().take(room).position(|byte| *byte == b'\n') {
+            Some(at) => (at, true),
+            None => (buffer.len().min(room), false),
+        };
+        line.extend_from_slice(&buffer[..taken]);
+        reader.consume_unpin(taken + usize::from(ended));
+        if ended || line.len() == LONGEST {
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            return Ok(Some(line));
+        }
+    }
+}
+
+fn place(pod: &Value) -> (String, String) {
+    (crate::cluster::namespace_of(pod).to_owned(), name_of(pod).to_owned())
+}
+
+fn uid(pod: &Value) -> String {
+    pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn h11_endless_lines_come_in_pieces() {
+        let mut text = vec![b'x'; LONGEST + 5];
+        text.extend(b"\r\nlast");
+        let mut reader = futures::io::Cursor::new(text);
+        let mut lengths = Vec::new();
+        while let Some(line) = line(&mut reader).await.unwrap() {
+            lengths.push(line.len());
+        }
+        assert_eq!(lengths, [LONGEST, 5, 4]);
+    }
+}

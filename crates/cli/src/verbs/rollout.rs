@@ -1,0 +1,181 @@
+//! `wctl rollout`: follows, lists, takes back and repeats rollouts.
+
+use anyhow::{Context, Result, bail};
+use scheduler::kinds;
+use scheduler::names::{self, RESTARTED_AT, SERVICE};
+use serde_json::{Value, json};
+
+use crate::args::{Format, Globals, Rollout, RolloutVerb, Wait};
+use crate::cluster::{Cluster, Deadline, name_of};
+use crate::follow;
+use crate::print::{self, Table};
+use crate::target::{Part, part_of};
+use crate::time;
+
+/// Does what is asked.
+pub async fn run(globals: &Globals, rollout: Rollout) -> Result<()> {
+    match rollout.verb {
+        RolloutVerb::Status { target, timeout } => status(globals, &Part::parse(&target)?, Deadline::after(timeout)).await,
+        RolloutVerb::History { target, revision, output } => history(globals, &Part::parse(&target)?, revision, output.output).await,
+        RolloutVerb::Undo { target, to_revision, wait } => undo(globals, &Part::parse(&target)?, to_revision, &wait).await,
+        RolloutVerb::Restart { target, wait } => restart(globals, &Part::parse(&target)?, &wait).await,
+    }
+}
+
+async fn status(globals: &Globals, part: &Part, deadline: Deadline) -> Result<()> {
+    let cluster = Cluster::connect(globals).await?;
+    if part.service.is_some() {
+        let deployment = part.deployment(&cluster).await?;
+        follow::deployment(&cluster, &cluster.namespace, name_of(&deployment), deadline).await?;
+    } else {
+        let app = whole_app(&cluster, part).await?;
+        follow::app(&cluster, &cluster.namespace, &part.app, generation(&app), deadline).await?;
+    }
+    print::line(format_args!("{part} is rolled out"));
+    Ok(())
+}
+
+async fn history(globals: &Globals, part: &Part, revision: Option<i64>, format: Format) -> Result<()> {
+    let cluster = Cluster::connect(globals).await?;
+    let app = whole_app(&cluster, part).await?;
+    let revisions = revisions(&cluster, part).await?;
+    if let Some(number) = revision {
+        let spec = &find(&revisions, number, &part.app)?["data"];
+        return print::value(spec, if format == Format::Table { Format::Yaml } else { format });
+    }
+    match format {
+        Format::Json | Format::Yaml => print::value(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": revisions}), format),
+        Format::Name => {
+            revisions.iter().for_each(|revision| print::line(format_args!("controllerrevision.apps/{}", name_of(revision))));
+            Ok(())
+        }
+        _ => {
+            table(&revisions, &app, format).print();
+            Ok(())
+        }
+    }
+}
+
+fn table(revisions: &[Value], app: &Value, format: Format) -> Table {
+    let mut table = Table::new(["revision", "age", "images", "note"]);
+    for revision in revisions {
+        let number = number(revision);
+        let current = revision_spec(revision) == &app["spec"] && number == generation_shown(revisions);
+        let annotations = &revision["metadata"]["annotations"];
+        let note = annotations[names::ROLLED_BACK].as_str().or(annotations["kubernetes.io/change-cause"].as_str()).unwrap_or_default();
+        let note = match (current, note.is_empty()) {
+            (true, true) => "current".to_owned(),
+            (true, false) => format!("current; {note}"),
+            _ => note.to_owned(),
+        };
+        let age = time::age(revision["metadata"]["creationTimestamp"].as_str());
+        table.row([number.to_string(), age, images(revision_spec(revision), format), print::harmless(&note).into_owned()]);
+    }
+    table
+}
+
+/// The newest revision is the one that is meant to run.
+fn generation_shown(revisions: &[Value]) -> i64 {
+    revisions.iter().map(number).max().unwrap_or(0)
+}
+
+fn images(spec: &Value, format: Format) -> String {
+    let services = spec["services"].as_object().into_iter().flatten();
+    let short = |image: &str| match image.split_once("@sha256:") {
+        Some((name, digest)) if format != Format::Wide => format!("{name}@{}", &digest[..digest.len().min(12)]),
+        _ => image.to_owned(),
+    };
+    services.filter_map(|(name, service)| service["image"].as_str().map(|image| format!("{name}={}", short(image)))).collect::<Vec<_>>().join(" ")
+}
+
+async fn undo(globals: &Globals, part: &Part, to: Option<i64>, wait: &Wait) -> Result<()> {
+    if part.service.is_some() {
+        bail!(crate::exit::Usage(format!("all services of an app go back together: write `wctl rollout undo {}`", part.app)));
+    }
+    let deadline = Deadline::after(wait.timeout);
+    let cluster = Cluster::connect_to_write(globals).await?;
+    let mut app = whole_app(&cluster, part).await?;
+    let revisions = revisions(&cluster, part).await?;
+    let target = match to {
+        Some(number) => find(&revisions, number, &part.app)?,
+        // The newest whose spec is another: taking back a change must change something.
+        None => revisions
+            .iter()
+            .rev()
+            .find(|revision| revision_spec(revision) != &app["spec"])
+            .with_context(|| format!("app {} has no other revision to go back to", part.app))?,
+    };
+    let (spec, number) = (revision_spec(target).clone(), number(target));
+    if spec == app["spec"] {
+        print::line(format_args!("{part} is at revision {number} already"));
+        return Ok(());
+    }
+    app["spec"] = spec;
+    if let Some(annotations) = app["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(names::ROLLED_BACK);
+    }
+    let done = cluster.replace(&kinds::APP, &cluster.namespace, &part.app, &app, false).await.context("writing the old revision as a new one")?;
+    print::line(format_args!("{part} goes back to revision {number}"));
+    if wait.wait.unwrap_or_else(print::is_watched) {
+        follow::app(&cluster, &cluster.namespace, &part.app, generation(&done), deadline).await?;
+        print::line(format_args!("{part} is ready"));
+    }
+    Ok(())
+}
+
+async fn restart(globals: &Globals, part: &Part, wait: &Wait) -> Result<()> {
+    let deadline = Deadline::after(wait.timeout);
+    let cluster = Cluster::connect_to_write(globals).await?;
+    let deployments = part.deployments(&cluster).await?;
+    let now = jiff::Timestamp::now().to_string();
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}});
+    for deployment in &deployments {
+        cluster.merge(&kinds::DEPLOYMENT, &cluster.namespace, name_of(deployment), None, &patch).await?;
+        print::line(format_args!("{} restarts", part_of(deployment)));
+    }
+    if wait.wait.unwrap_or_else(print::is_watched) {
+        for deployment in &deployments {
+            follow::deployment(&cluster, &cluster.namespace, name_of(deployment), deadline).await?;
+        }
+        print::line(format_args!("{part} is ready"));
+    }
+    Ok(())
+}
+
+async fn whole_app(cluster: &Cluster, part: &Part) -> Result<Value> {
+    // The history is the app's; its services have none of their own.
+    if let Some(service) = &part.service {
+        let deployments = part.deployments(cluster).await?;
+        tracing::debug!("service {service} has {} deployments", deployments.len());
+    }
+    cluster.must_get(&kinds::APP, &cluster.namespace, &part.app).await
+}
+
+/// The revisions of an app, oldest first.
+async fn revisions(cluster: &Cluster, part: &Part) -> Result<Vec<Value>> {
+    let app = Part { app: part.app.clone(), service: None };
+    let mut found = cluster.items(&kinds::CONTROLLER_REVISION, Some(&cluster.namespace), &app.pick()).await?;
+    found.retain(|revision| revision["metadata"]["labels"][SERVICE].is_null());
+    found.sort_by_key(number);
+    Ok(found)
+}
+
+fn find<'a>(revisions: &'a [Value], wanted: i64, app: &str) -> Result<&'a Value> {
+    revisions.iter().find(|revision| number(revision) == wanted).with_context(|| {
+        let there = revisions.iter().map(|revision| number(revision).to_string()).collect::<Vec<_>>().join(", ");
+        format!("app {app} has no revision {wanted}; it has {there}")
+    })
+}
+
+fn revision_spec(revision: &Value) -> &Value {
+    let data = &revision["data"];
+    if data["spec"].is_object() { &data["spec"] } else { data }
+}
+
+fn number(revision: &Value) -> i64 {
+    revision["revision"].as_i64().unwrap_or(0)
+}
+
+fn generation(app: &Value) -> i64 {
+    app["metadata"]["generation"].as_i64().unwrap_or(0)
+}

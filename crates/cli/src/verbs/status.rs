@@ -1,0 +1,132 @@
+//! `wctl status`: how apps are doing, and what they wait for.
+
+use anyhow::{Context, Result, bail};
+use scheduler::kinds;
+use serde_json::{Value, json};
+
+use crate::args::{Format, Globals, Status};
+use crate::cluster::{Cluster, Pick, name_of, namespace_of};
+use crate::home::Home;
+use crate::print::{self, Table, harmless};
+use crate::{time, urls};
+
+/// Shows one app or all.
+pub async fn run(globals: &Globals, status: Status) -> Result<()> {
+    let cluster = Cluster::connect(globals).await?;
+    let apps = match &status.app {
+        Some(name) => vec![cluster.must_get(&kinds::APP, &cluster.namespace, name).await?],
+        None => {
+            let namespace = if status.all_namespaces { None } else { Some(cluster.namespace.as_str()) };
+            cluster.items(&kinds::APP, namespace, &Pick::default()).await?
+        }
+    };
+    match status.output.output {
+        Format::Name => apps.iter().for_each(|app| print::line(format_args!("app.wctl.dev/{}", name_of(app)))),
+        Format::Table | Format::Wide => people(globals, &cluster, &apps, status.output.output).await?,
+        format => print::value(&programs(&apps, status.app.is_some())?, format)?,
+    }
+    Ok(())
+}
+
+async fn people(globals: &Globals, cluster: &Cluster, apps: &[Value], format: Format) -> Result<()> {
+    if apps.is_empty() {
+        print::note(format_args!("there are no apps in namespace {}; deploy one with `wctl deploy app.yaml`", cluster.namespace));
+    }
+    let gateway = Home::of(globals)?.running().ok().flatten().and_then(|running| running.http);
+    for (at, app) in apps.iter().enumerate() {
+        if at > 0 {
+            print::line("");
+        }
+        heading(app, cluster);
+        let pods = pods(cluster, app).await?;
+        services(app, &pods, format).print();
+        for url in urls::of_spec(&app["spec"], gateway.as_deref()) {
+            print::line(format_args!("  {}", print::bold(url)));
+        }
+        for reason in reasons(app, &pods) {
+            print::line(format_args!("  {} {reason}", print::pending("!")));
+        }
+    }
+    Ok(())
+}
+
+fn heading(app: &Value, cluster: &Cluster) {
+    let namespace = if namespace_of(app) == cluster.namespace { String::new() } else { format!(" ({})", namespace_of(app)) };
+    let age = time::age(app["metadata"]["creationTimestamp"].as_str());
+    print::line(format_args!("{}{namespace}   {}   {}", print::bold(name_of(app)), phase(app), print::dim(format_args!("age {age}"))));
+}
+
+/// The phase of an app, in its colour.
+pub fn phase(app: &Value) -> String {
+    match app["status"]["phase"].as_str() {
+        Some(phase @ "Ready") => print::good(phase),
+        Some(phase @ ("Failed" | "RolledBack")) => print::bad(phase),
+        phase => print::pending(phase.unwrap_or("Progressing")),
+    }
+}
+
+/// The pods of an app.
+pub async fn pods(cluster: &Cluster, app: &Value) -> Result<Vec<Value>> {
+    let part = crate::target::Part { app: name_of(app).to_owned(), service: None };
+    cluster.items(&kinds::POD, Some(namespace_of(app)), &part.pick()).await.context("reading the app's pods")
+}
+
+fn services(app: &Value, pods: &[Value], format: Format) -> Table {
+    let wide = format == Format::Wide;
+    let mut table = Table::new(["  service", "ready", "revision", "restarts"].into_iter().chain(wide.then_some("image")));
+    for (name, service) in app["status"]["services"].as_object().into_iter().flatten() {
+        let (ready, desired) = (service["ready"].as_u64().unwrap_or(0), service["desired"].as_u64().unwrap_or(0));
+        let counts = format!("{ready}/{desired}");
+        let counts = if ready >= desired { print::good(counts) } else { print::pending(counts) };
+        let of_service = pods.iter().filter(|pod| pod["metadata"]["labels"][scheduler::names::SERVICE] == name.as_str());
+        let restarts: u64 = of_service.map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0)).sum();
+        let revision = match &service["revision"] {
+            Value::Null => "-".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let image = wide.then(|| app["spec"]["services"][name]["image"].as_str().unwrap_or("-").to_owned());
+        table.row([format!("  {name}"), counts, revision, restarts.to_string()].into_iter().chain(image));
+    }
+    table
+}
+
+/// Why an app is not ready: what the scheduler waits for, what the App says, and how its pods crash.
+pub fn reasons(app: &Value, pods: &[Value]) -> Vec<String> {
+    let waiting = app["status"]["waiting"].as_array().into_iter().flatten().filter_map(waiting_text);
+    let ready = app["status"]["phase"] == "Ready";
+    let message = app["status"]["message"].as_str().filter(|text| !ready && !text.is_empty()).map(str::to_owned);
+    let mut all: Vec<String> = message.into_iter().chain(waiting).chain(pods.iter().filter_map(trouble)).collect();
+    let mut seen = std::collections::HashSet::new();
+    all.retain(|reason| seen.insert(reason.clone()));
+    all.iter().map(|reason| harmless(reason).into_owned()).collect()
+}
+
+/// One thing that is waited for: a sentence, or an object with one.
+fn waiting_text(waiting: &Value) -> Option<String> {
+    waiting.as_str().or(waiting["message"].as_str()).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// Why a pod does not run, if it does not.
+pub fn trouble(pod: &Value) -> Option<String> {
+    let container = &pod["status"]["containerStatuses"][0];
+    let waiting = &container["state"]["waiting"];
+    let reason = waiting["reason"].as_str()?;
+    // Being prepared is no trouble.
+    if matches!(reason, "ContainerCreating" | "PodInitializing" | "Pulling" | "Compiling") {
+        return None;
+    }
+    let detail = waiting["message"].as_str().filter(|text| !text.is_empty());
+    let detail = detail.or(container["lastState"]["terminated"]["message"].as_str()).unwrap_or_default();
+    let first = detail.lines().next().unwrap_or_default();
+    Some(format!("pod {} {reason}{}{first}", name_of(pod), if first.is_empty() { "" } else { ": " }))
+}
+
+fn programs(apps: &[Value], single: bool) -> Result<Value> {
+    let one = |app: &Value| json!({"name": name_of(app), "namespace": namespace_of(app), "status": app["status"], "urls": urls::of_spec(&app["spec"], None)});
+    match apps {
+        [app] if single => Ok(one(app)),
+        [] if single => bail!("the app vanished"),
+        apps => Ok(json!({"items": apps.iter().map(one).collect::<Vec<_>>()})),
+    }
+}
