@@ -12,6 +12,7 @@ use http::{Method, Request, header};
 use scheduler::kinds::Kind;
 use serde_json::Value;
 
+use crate::registry::Registry;
 pub use error::Refused;
 pub use wait::{Deadline, Until};
 
@@ -29,7 +30,7 @@ pub struct Cluster {
     /// For error messages: `https://127.0.0.1:6443`.
     pub endpoint: String,
     /// Registries: the server's own and all others.
-    pub registry: artifact::registry::Client,
+    pub registry: Registry,
 }
 
 /// Which objects of a kind.
@@ -71,7 +72,13 @@ impl Cluster {
 
     /// One object; an error that names it if it is not there.
     pub async fn must_get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Value> {
-        let missing = || if kind.namespaced { anyhow!("there is no {} {name} in namespace {namespace}", kind.singular) } else { anyhow!("there is no {} {name}", kind.singular) };
+        let missing = || {
+            if kind.namespaced {
+                anyhow!("there is no {} {name} in namespace {namespace}", kind.singular)
+            } else {
+                anyhow!("there is no {} {name}", kind.singular)
+            }
+        };
         self.get(kind, namespace, name).await?.ok_or_else(missing)
     }
 
@@ -121,7 +128,14 @@ impl Cluster {
     }
 
     /// Changes after `version` (a resourceVersion), until the server ends the watch. An error of code 410 means: list again.
-    pub async fn watch(&self, kind: &Kind, namespace: Option<&str>, pick: &Pick, version: &str, table: bool) -> Result<BoxStream<'static, Result<Change>>> {
+    pub async fn watch(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        pick: &Pick,
+        version: &str,
+        table: bool,
+    ) -> Result<BoxStream<'static, Result<Change>>> {
         let mut query = query(pick);
         query.extend([("watch", "true".to_owned()), ("resourceVersion", version.to_owned())]);
         let accept = if table { TABLE } else { "application/json" };
@@ -147,7 +161,14 @@ impl Cluster {
         self.client.request(request).await.map_err(|error| self.explain(error))
     }
 
-    fn request(&self, method: Method, path: &str, query: &[(&str, String)], accept: &str, body: Option<&Value>) -> Result<Request<Vec<u8>>> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        accept: &str,
+        body: Option<&Value>,
+    ) -> Result<Request<Vec<u8>>> {
         let mut uri = path.to_owned();
         if !query.is_empty() {
             uri.push('?');

@@ -65,7 +65,8 @@ fn because(what: &str, why: &str) -> String {
 /// `shop: user 1/2, inventory 2/2; waiting: no node has 64Mi free`
 fn summary(app: &Value) -> String {
     let services = app["status"]["services"].as_object().into_iter().flatten();
-    let counts = services.map(|(name, service)| format!("{name} {}/{}", service["ready"].as_u64().unwrap_or(0), service["desired"].as_u64().unwrap_or(0)));
+    let counts = services
+        .map(|(name, service)| format!("{name} {}/{}", service["ready"].as_u64().unwrap_or(0), service["desired"].as_u64().unwrap_or(0)));
     let counts = counts.collect::<Vec<_>>().join(", ");
     let waiting = status::reasons(app, &[]);
     let waiting = if waiting.is_empty() { String::new() } else { format!("; {}", waiting.join("; ")) };
@@ -114,7 +115,8 @@ pub async fn deployment(cluster: &Cluster, namespace: &str, name: &str, deadline
 fn given_up(deployment: &Value) -> Option<&str> {
     let seen = deployment["status"]["observedGeneration"].as_i64() >= deployment["metadata"]["generation"].as_i64();
     let conditions = deployment["status"]["conditions"].as_array()?;
-    let late = conditions.iter().find(|c| c["type"] == "Progressing" && c["status"] == "False" && c["reason"] == "ProgressDeadlineExceeded")?;
+    let late =
+        conditions.iter().find(|c| c["type"] == "Progressing" && c["status"] == "False" && c["reason"] == "ProgressDeadlineExceeded")?;
     seen.then(|| late["message"].as_str().unwrap_or("it was not ready by its deadline"))
 }
 

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 /// How long ago a timestamp was: `5s`, `3m`, `2h`, `9d`; `-` if there is none.
 pub fn age(then: Option<&str>) -> String {
-    then.and_then(|text| text.parse().ok()).map_or_else(|| "-".to_owned(), |then: Timestamp| span(Timestamp::now().as_second() - then.as_second()))
+    then.and_then(|text| text.parse().ok())
+        .map_or_else(|| "-".to_owned(), |then: Timestamp| span(Timestamp::now().as_second() - then.as_second()))
 }
 
 /// A number of seconds in its largest unit, two of them below ten minutes and below ten hours.
@@ -32,7 +33,8 @@ mod tests {
 
     #[test]
     fn spans_are_short() {
-        let spans = [(-3, "0s"), (5, "5s"), (119, "119s"), (125, "2m5s"), (3_600, "60m"), (7_260, "2h1m"), (90_000, "25h"), (900_000, "10d")];
+        let spans =
+            [(-3, "0s"), (5, "5s"), (119, "119s"), (125, "2m5s"), (3_600, "60m"), (7_260, "2h1m"), (90_000, "25h"), (900_000, "10d")];
         for (seconds, text) in spans {
             assert_eq!(span(seconds), text);
         }

@@ -58,7 +58,9 @@ async fn detected(folder: &Path) -> Result<Option<PathBuf>> {
     } else if has("pyproject.toml") {
         python::build(folder).await.map(Some)
     } else if has("Makefile") || has("makefile") || has("GNUmakefile") {
-        command::run(command::tool("make", folder), "install make, or name another way with `build: {path, command, output}`").await.map(|()| None)
+        command::run(command::tool("make", folder), "install make, or name another way with `build: {path, command, output}`")
+            .await
+            .map(|()| None)
     } else {
         bail!(
             "{} has no Cargo.toml, package.json, pyproject.toml or Makefile; say how to build it with `build: {{path, command, output}}`",

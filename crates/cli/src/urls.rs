@@ -27,7 +27,8 @@ impl Route {
 
 /// The routes of an App's spec, each once.
 pub fn routes(spec: &Value) -> Vec<Route> {
-    let mut found: Vec<Route> = spec["services"].as_object().into_iter().flatten().flat_map(|(_, service)| of_service(&service["route"])).collect();
+    let mut found: Vec<Route> =
+        spec["services"].as_object().into_iter().flatten().flat_map(|(_, service)| of_service(&service["route"])).collect();
     found.sort();
     found.dedup();
     found

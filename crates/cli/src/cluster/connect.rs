@@ -10,21 +10,21 @@ use scheduler::names::DEFAULT_NAMESPACE;
 use super::Cluster;
 use crate::args::Globals;
 use crate::home::Home;
-use crate::registry;
+use crate::registry::Registry;
 
 impl Cluster {
     /// The server that the options mean: flags, then `KUBECONFIG`, then the data folder.
     pub async fn connect(globals: &Globals) -> Result<Cluster> {
         let config = config(globals).await?;
         let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let registry = registry::client(globals, Some(embedded(&config, &endpoint)?))?;
+        let registry = Registry::default();
         let default = config.default_namespace.clone();
         let client = kube::Client::try_from(config).with_context(|| format!("preparing to talk to {endpoint}"))?;
         Ok(Cluster::new(client, globals, default, endpoint, registry))
     }
 
     /// The same server inside this process.
-    pub fn new(client: kube::Client, globals: &Globals, default_namespace: String, endpoint: String, registry: artifact::registry::Client) -> Cluster {
+    pub fn new(client: kube::Client, globals: &Globals, default_namespace: String, endpoint: String, registry: Registry) -> Cluster {
         let namespace = globals.namespace.clone().unwrap_or(default_namespace);
         let namespace_asked = globals.namespace.is_some() || namespace != DEFAULT_NAMESPACE;
         Cluster { client, namespace, namespace_asked, endpoint, registry }
@@ -54,7 +54,10 @@ async fn config(globals: &Globals) -> Result<kube::Config> {
     let file = file(globals)?;
     let kubeconfig = Kubeconfig::read_from(&file).map_err(|error| match file.exists() {
         true => anyhow::Error::new(error).context(format!("reading the kubeconfig {}", file.display())),
-        false => anyhow!("there is no server yet ({} does not exist); start one with `wctl up`, or name another with --data or KUBECONFIG", file.display()),
+        false => anyhow!(
+            "there is no server yet ({} does not exist); start one with `wctl up`, or name another with --data or KUBECONFIG",
+            file.display()
+        ),
     })?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     let mut config = config.with_context(|| format!("reading the kubeconfig {}", file.display()))?;
@@ -73,15 +76,4 @@ fn file(globals: &Globals) -> Result<PathBuf> {
         return Ok(first);
     }
     Ok(Home::of(globals)?.kubeconfig())
-}
-
-/// The server's own registry, reached as the API is.
-fn embedded(config: &kube::Config, endpoint: &str) -> Result<artifact::registry::Embedded> {
-    // The library hides the token from `Debug`, and shows it in what it would write to a file.
-    let token = match &config.auth_info.token {
-        Some(_) => serde_json::to_value(&config.auth_info).context("reading the token of the kubeconfig")?["token"].as_str().map(str::to_owned),
-        None => None,
-    };
-    let ca = config.root_cert.as_deref().unwrap_or_default().iter().map(|der| registry::pem(der)).collect::<String>();
-    Ok(registry::embedded(endpoint, token.as_deref().unwrap_or_default(), &ca))
 }

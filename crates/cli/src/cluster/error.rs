@@ -45,15 +45,18 @@ impl Cluster {
                 let message = if status.message.is_empty() { status.reason } else { status.message };
                 let refused = Refused { code: status.code, message };
                 match refused.code {
-                    401 => anyhow::Error::new(refused).context(format!("the server at {endpoint} does not know the token of this kubeconfig")),
+                    401 => {
+                        anyhow::Error::new(refused).context(format!("the server at {endpoint} does not know the token of this kubeconfig"))
+                    }
                     _ => refused.into(),
                 }
             }
-            error if has_io(&error, std::io::ErrorKind::ConnectionRefused) => anyhow!(
-                "no server answers at {endpoint}; start one with `wctl up`, or name another with --data, --api or KUBECONFIG"
-            ),
-            error if text_of(&error).contains("certificate") => anyhow::Error::new(error)
-                .context(format!("the server at {endpoint} cannot prove that it is the one of this kubeconfig (is another program listening there?)")),
+            error if has_io(&error, std::io::ErrorKind::ConnectionRefused) => {
+                anyhow!("no server answers at {endpoint}; start one with `wctl up`, or name another with --data, --api or KUBECONFIG")
+            }
+            error if text_of(&error).contains("certificate") => anyhow::Error::new(error).context(format!(
+                "the server at {endpoint} cannot prove that it is the one of this kubeconfig (is another program listening there?)"
+            )),
             error => anyhow::Error::new(error).context(format!("asking the server at {endpoint}")),
         }
     }

@@ -50,7 +50,13 @@ impl Cluster {
         }
     }
 
-    async fn look_on<T>(&self, kind: &Kind, namespace: &str, name: &str, look: &mut impl FnMut(Option<&Value>) -> Result<Until<T>>) -> Result<T> {
+    async fn look_on<T>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        look: &mut impl FnMut(Option<&Value>) -> Result<Until<T>>,
+    ) -> Result<T> {
         let pick = Pick::name(name);
         loop {
             let list = self.list(kind, Some(namespace), &pick).await?;

@@ -25,7 +25,11 @@ pub async fn build(folder: &Path) -> Result<PathBuf> {
         0 => bail!("{} makes no component; it needs a `main.rs`, or a library with `crate-type = [\"cdylib\"]`", folder.display()),
         _ => {
             let names = made.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect::<Vec<_>>();
-            bail!("{} makes several components ({}); choose one with `build: {{path, command, output}}`", folder.display(), names.join(", "))
+            bail!(
+                "{} makes several components ({}); choose one with `build: {{path, command, output}}`",
+                folder.display(),
+                names.join(", ")
+            )
         }
     }
 }
@@ -41,7 +45,8 @@ async fn add_target(folder: &Path) -> Result<()> {
     print::note(format_args!("adding the Rust target {TARGET}"));
     let mut rustup = tool("rustup", folder);
     rustup.args(["target", "add", TARGET]);
-    run(rustup, &format!("the Rust target {TARGET} is missing: install it as you installed Rust, or install Rust from https://rustup.rs")).await
+    run(rustup, &format!("the Rust target {TARGET} is missing: install it as you installed Rust, or install Rust from https://rustup.rs"))
+        .await
 }
 
 /// The .wasm files of this very package among all that cargo says it made.

@@ -95,14 +95,19 @@ fn heading(kind: &Kind, object: &Value) {
         }
     }
     for owner in metadata["ownerReferences"].as_array().into_iter().flatten() {
-        print::line(format_args!("Owned by: {} {}", owner["kind"].as_str().unwrap_or_default(), owner["name"].as_str().unwrap_or_default()));
+        print::line(format_args!(
+            "Owned by: {} {}",
+            owner["kind"].as_str().unwrap_or_default(),
+            owner["name"].as_str().unwrap_or_default()
+        ));
     }
 }
 
 /// What people look for in a pod first: does it run, how often did it crash, and why.
 fn pod(object: &Value) {
     let container = &object["status"]["containerStatuses"][0];
-    let state = |state: &Value| state.as_object().and_then(|states| states.iter().next()).map(|(name, detail)| (name.clone(), detail.clone()));
+    let state =
+        |state: &Value| state.as_object().and_then(|states| states.iter().next()).map(|(name, detail)| (name.clone(), detail.clone()));
     let node = object["spec"]["nodeName"].as_str().unwrap_or("(none yet)");
     print::line(format_args!("Node: {node}"));
     if let Some(why) = crate::follow::unplaced(object) {
@@ -117,7 +122,11 @@ fn pod(object: &Value) {
     let ended = &container["lastState"]["terminated"];
     if ended.is_object() {
         let at = time::age(ended["finishedAt"].as_str());
-        print::line(format_args!("Last end: {} (exit code {}, {at} ago)", print::bad(ended["reason"].as_str().unwrap_or("-")), ended["exitCode"]));
+        print::line(format_args!(
+            "Last end: {} (exit code {}, {at} ago)",
+            print::bad(ended["reason"].as_str().unwrap_or("-")),
+            ended["exitCode"]
+        ));
         ended["message"].as_str().into_iter().flat_map(str::lines).for_each(|line| print::line(format_args!("  {}", harmless(line))));
     }
 }
@@ -145,7 +154,11 @@ async fn recent(cluster: &Cluster, kind: &'static Kind, object: &Value) -> Resul
 fn lines(value: &Value, depth: usize) -> Vec<String> {
     let indent = "  ".repeat(depth);
     match value {
-        Value::Object(fields) => fields.iter().filter(|(key, _)| !HIDDEN.contains(&key.as_str())).flat_map(|(key, value)| entry(&format!("{indent}{}:", harmless(key)), value, depth)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| !HIDDEN.contains(&key.as_str()))
+            .flat_map(|(key, value)| entry(&format!("{indent}{}:", harmless(key)), value, depth))
+            .collect(),
         Value::Array(items) => items.iter().flat_map(|item| entry(&format!("{indent}-"), item, depth)).collect(),
         scalar => text(scalar).lines().map(|line| format!("{indent}{}", harmless(line))).collect(),
     }
@@ -158,7 +171,11 @@ fn entry(head: &str, value: &Value, depth: usize) -> Vec<String> {
         Value::Object(_) | Value::Array(_) => std::iter::once(head.to_owned()).chain(lines(value, depth + 1)).collect(),
         scalar => {
             let text = text(scalar);
-            if text.contains('\n') { std::iter::once(head.to_owned()).chain(lines(scalar, depth + 1)).collect() } else { vec![format!("{head} {}", harmless(&text))] }
+            if text.contains('\n') {
+                std::iter::once(head.to_owned()).chain(lines(scalar, depth + 1)).collect()
+            } else {
+                vec![format!("{head} {}", harmless(&text))]
+            }
         }
     }
 }
@@ -175,6 +192,9 @@ mod tests {
     #[test]
     fn values_are_shown_as_indented_lines() {
         let value = json!({"a": 1, "b": {"c": ["x", {"d": "two\nlines"}]}, "e": {}, "f": "\u{1b}[31m"});
-        assert_eq!(lines(&value, 0), ["a: 1", "b:", "  c:", "    - x", "    -", "      d:", "        two", "        lines", "e: {}", "f: \\u{1b}[31m"]);
+        assert_eq!(
+            lines(&value, 0),
+            ["a: 1", "b:", "  c:", "    - x", "    -", "      d:", "        two", "        lines", "e: {}", "f: \\u{1b}[31m"]
+        );
     }
 }

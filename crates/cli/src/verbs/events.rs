@@ -86,7 +86,10 @@ pub fn sorted(mut events: Vec<Value>) -> Vec<Value> {
 
 /// When an event last happened, as it is written in the event.
 fn when(event: &Value) -> Option<&str> {
-    ["lastTimestamp", "eventTime", "firstTimestamp"].iter().find_map(|field| event[field].as_str()).or(event["metadata"]["creationTimestamp"].as_str())
+    ["lastTimestamp", "eventTime", "firstTimestamp"]
+        .iter()
+        .find_map(|field| event[field].as_str())
+        .or(event["metadata"]["creationTimestamp"].as_str())
 }
 
 fn version(event: &Value) -> u64 {
@@ -153,7 +156,8 @@ impl About {
             About::Object(wanted, wanted_name) => kind == wanted.kind && name == wanted_name,
             About::Objects(objects, prefixes) => {
                 let replica = matches!(kind, "Pod" | "ReplicaSet");
-                objects.iter().any(|(k, n)| k == kind && n == name) || (replica && prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
+                objects.iter().any(|(k, n)| k == kind && n == name)
+                    || (replica && prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
             }
         }
     }

@@ -63,7 +63,9 @@ async fn listed(cluster: &Cluster, kinds: &[&'static Kind], namespace: Option<&s
     }
     if !some {
         let what = kinds.iter().map(|kind| kind.plural).collect::<Vec<_>>().join(", ");
-        print::note(namespace.map_or_else(|| format!("there are no {what}"), |namespace| format!("there are no {what} in namespace {namespace}")));
+        print::note(
+            namespace.map_or_else(|| format!("there are no {what}"), |namespace| format!("there are no {what} in namespace {namespace}")),
+        );
     }
     Ok(())
 }
@@ -107,13 +109,24 @@ fn whole(mut items: Vec<Value>, format: Format, list: bool) -> Result<()> {
     print::value(&value, format)
 }
 
-async fn watch(cluster: &Cluster, kinds: &[&'static Kind], namespace: Option<&str>, names: &[String], mut pick: Pick, format: Format) -> Result<()> {
+async fn watch(
+    cluster: &Cluster,
+    kinds: &[&'static Kind],
+    namespace: Option<&str>,
+    names: &[String],
+    mut pick: Pick,
+    format: Format,
+) -> Result<()> {
     let ([kind], true) = (kinds, names.len() <= 1) else { bail!(Usage("--watch takes one kind and at most one name".into())) };
     if let Some(name) = names.first() {
         cluster.must_get(kind, namespace.unwrap_or(&cluster.namespace), name).await?;
         pick.fields = Some(pick.fields.iter().cloned().chain([format!("metadata.name={name}")]).collect::<Vec<_>>().join(","));
     }
-    if matches!(format, Format::Table | Format::Wide) { watch_table(cluster, kind, namespace, &pick, format).await } else { watch_whole(cluster, kind, namespace, &pick, format).await }
+    if matches!(format, Format::Table | Format::Wide) {
+        watch_table(cluster, kind, namespace, &pick, format).await
+    } else {
+        watch_whole(cluster, kind, namespace, &pick, format).await
+    }
 }
 
 async fn watch_whole(cluster: &Cluster, kind: &'static Kind, namespace: Option<&str>, pick: &Pick, format: Format) -> Result<()> {
@@ -135,13 +148,19 @@ async fn watch_table(cluster: &Cluster, kind: &'static Kind, namespace: Option<&
     let first = cluster.table(kind, namespace, None, pick).await?;
     let columns = Columns::of(&first, kind, format, namespace.is_none());
     let table = columns.table(&first, false);
-    if table.is_empty() { print::line(Table::new(columns.headers()).lines().join("")) } else { table.print() }
+    if table.is_empty() {
+        print::line(Table::new(columns.headers()).lines().join(""))
+    } else {
+        table.print()
+    }
     let version = first["metadata"]["resourceVersion"].as_str().unwrap_or("0");
     let mut changes = cluster.watch(kind, namespace, pick, version, true).await?;
     while let Some(change) = changes.next().await {
         match change? {
             Change::Is(rows) => columns.table(&rows, false).body().iter().for_each(print::line),
-            Change::Gone(rows) => columns.table(&rows, false).body().iter().for_each(|row| print::line(print::dim(format_args!("{row}   (gone)")))),
+            Change::Gone(rows) => {
+                columns.table(&rows, false).body().iter().for_each(|row| print::line(print::dim(format_args!("{row}   (gone)"))))
+            }
         }
     }
     Ok(())
@@ -159,7 +178,9 @@ fn typed(mut item: Value, kind: &Kind) -> Value {
 /// `deployment.apps/hello`, as kubectl writes it.
 fn typed_name(item: &Value) -> String {
     let kind = Kind::of(item["apiVersion"].as_str().unwrap_or_default(), item["kind"].as_str().unwrap_or_default());
-    let word = kind.map_or_else(String::new, |kind| if kind.group.is_empty() { kind.singular.to_owned() } else { format!("{}.{}", kind.singular, kind.group) });
+    let word = kind.map_or_else(String::new, |kind| {
+        if kind.group.is_empty() { kind.singular.to_owned() } else { format!("{}.{}", kind.singular, kind.group) }
+    });
     format!("{word}/{}", name_of(item))
 }
 

@@ -103,7 +103,8 @@ fn start(readers: &mut JoinSet<(String, Result<()>)>, known: &mut HashSet<String
 
 /// One pod's log to its end, each line after `prefix`.
 async fn one(cluster: Cluster, namespace: String, pod: String, cut: Cut, prefix: Option<String>) -> Result<()> {
-    let mut query = vec![("follow", cut.follow.to_string()), ("previous", cut.previous.to_string()), ("timestamps", cut.timestamps.to_string())];
+    let mut query =
+        vec![("follow", cut.follow.to_string()), ("previous", cut.previous.to_string()), ("timestamps", cut.timestamps.to_string())];
     query.extend(cut.tail.map(|lines| ("tailLines", lines.to_string())));
     query.extend(cut.since.map(|seconds| ("sinceSeconds", seconds.to_string())));
     let path = format!("{}/log", path(&kinds::POD, Some(&namespace), Some(&pod))?);

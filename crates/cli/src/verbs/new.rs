@@ -22,7 +22,9 @@ pub fn run(new: &New) -> Result<()> {
     let New { name, lang } = new;
     check(name)?;
     if lang != "rust" {
-        bail!(Usage(format!("there is no template for `{lang}` yet, only for rust; `build:` in app.yaml builds JavaScript, Python and Makefile projects too")));
+        bail!(Usage(format!(
+            "there is no template for `{lang}` yet, only for rust; `build:` in app.yaml builds JavaScript, Python and Makefile projects too"
+        )));
     }
     let folder = Path::new(name);
     if folder.exists() {
@@ -50,7 +52,9 @@ fn check(name: &str) -> Result<()> {
     if plain && framed && name.len() <= 40 {
         return Ok(());
     }
-    bail!(Usage(format!("`{name}` cannot be the name of an app: names are made of a-z, 0-9 and `-`, start with a letter, end with none of `-`, and have at most 40 characters")))
+    bail!(Usage(format!(
+        "`{name}` cannot be the name of an app: names are made of a-z, 0-9 and `-`, start with a letter, end with none of `-`, and have at most 40 characters"
+    )))
 }
 
 #[cfg(test)]

@@ -44,7 +44,9 @@ async fn history(globals: &Globals, part: &Part, revision: Option<i64>, format: 
         return print::value(spec, if format == Format::Table { Format::Yaml } else { format });
     }
     match format {
-        Format::Json | Format::Yaml => print::value(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": revisions}), format),
+        Format::Json | Format::Yaml => {
+            print::value(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": revisions}), format)
+        }
         Format::Name => {
             revisions.iter().for_each(|revision| print::line(format_args!("controllerrevision.apps/{}", name_of(revision))));
             Ok(())
@@ -85,7 +87,10 @@ fn images(spec: &Value, format: Format) -> String {
         Some((name, digest)) if format != Format::Wide => format!("{name}@{}", &digest[..digest.len().min(12)]),
         _ => image.to_owned(),
     };
-    services.filter_map(|(name, service)| service["image"].as_str().map(|image| format!("{name}={}", short(image)))).collect::<Vec<_>>().join(" ")
+    services
+        .filter_map(|(name, service)| service["image"].as_str().map(|image| format!("{name}={}", short(image))))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 async fn undo(globals: &Globals, part: &Part, to: Option<i64>, wait: &Wait) -> Result<()> {
@@ -114,7 +119,8 @@ async fn undo(globals: &Globals, part: &Part, to: Option<i64>, wait: &Wait) -> R
     if let Some(annotations) = app["metadata"]["annotations"].as_object_mut() {
         annotations.remove(names::ROLLED_BACK);
     }
-    let done = cluster.replace(&kinds::APP, &cluster.namespace, &part.app, &app, false).await.context("writing the old revision as a new one")?;
+    let done =
+        cluster.replace(&kinds::APP, &cluster.namespace, &part.app, &app, false).await.context("writing the old revision as a new one")?;
     print::line(format_args!("{part} goes back to revision {number}"));
     if wait.wait.unwrap_or_else(print::is_watched) {
         follow::app(&cluster, &cluster.namespace, &part.app, generation(&done), deadline).await?;

@@ -35,7 +35,8 @@ async fn set(globals: &Globals, name: &str) -> Result<()> {
     if cluster.get(&kinds::SECRET, namespace, SECRETS).await?.is_some() {
         cluster.merge(&kinds::SECRET, namespace, SECRETS, None, &patch).await?;
     } else {
-        let mut object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRETS, "namespace": namespace}, "type": "Opaque"});
+        let mut object =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRETS, "namespace": namespace}, "type": "Opaque"});
         object["data"] = patch["data"].clone();
         cluster.create(&kinds::SECRET, namespace, &object, false).await?;
     }
@@ -82,7 +83,9 @@ fn check(name: &str) -> Result<()> {
     if first && name.len() <= 253 && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
         return Ok(());
     }
-    bail!(Usage(format!("`{name}` cannot be the name of a secret: names are made of letters, digits, `_`, `-` and `.`, and start with a letter or `_`")))
+    bail!(Usage(format!(
+        "`{name}` cannot be the name of a secret: names are made of letters, digits, `_`, `-` and `.`, and start with a letter or `_`"
+    )))
 }
 
 fn read_value(name: &str) -> Result<Vec<u8>> {
