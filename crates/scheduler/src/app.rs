@@ -13,6 +13,7 @@ mod merge;
 mod mistake;
 pub mod problem;
 pub mod quantity;
+mod reference;
 pub mod route;
 mod rules;
 mod schema;
@@ -108,7 +109,10 @@ pub fn parse(sources: &[Source], lookup: &Lookup) -> Result<Parsed, Mistakes> {
     }
     let Some(mut app) = one(&mut files, &mut found) else {
         found.done()?;
-        return Err(Mistakes::unread(texts.first().map_or("app.yaml", |text| text.name), "the file holds nothing; the smallest app is\n  app: hello\n  image: ./hello.wasm"));
+        return Err(Mistakes::unread(
+            texts.first().map_or("app.yaml", |text| text.name),
+            "the file holds nothing; the smallest app is\n  app: hello\n  image: ./hello.wasm",
+        ));
     };
     if app.get("services").is_some() && app.get("app").is_none() {
         return found.done().map(|()| Parsed::Compose);

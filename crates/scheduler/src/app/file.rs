@@ -296,7 +296,14 @@ pub struct Rollout {
 impl Default for Rollout {
     fn default() -> Self {
         let (surge, unavailable) = (Share::Count(1), Share::Count(0));
-        Self { surge, unavailable, deadline: Time::seconds(60), bake: Time::seconds(0), on_failure: OnFailure::Rollback, unknown: Unknown::new() }
+        Self {
+            surge,
+            unavailable,
+            deadline: Time::seconds(60),
+            bake: Time::seconds(0),
+            on_failure: OnFailure::Rollback,
+            unknown: Unknown::new(),
+        }
     }
 }
 

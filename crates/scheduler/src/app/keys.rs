@@ -62,7 +62,12 @@ pub static TOP: &[Key] = &[
     required("app", Scalar(&word::APP), "The App's name: at most 63 lower-case letters, digits and `-`."),
     key("namespace", Scalar(&word::NAMESPACE), "the one that `wctl` is set to, else `default`", "The namespace in which it lives."),
     key("services", Named(&word::SERVICE, &Map(SERVICE)), "one service named like the app", "The services, 1 to 25 of them, by name."),
-    key("env", Named(&word::VARIABLE, &Scalar(&word::TEXT)), "none", "Environment variables that every service inherits; a service's own win."),
+    key(
+        "env",
+        Named(&word::VARIABLE, &Scalar(&word::TEXT)),
+        "none",
+        "Environment variables that every service inherits; a service's own win.",
+    ),
     key("rollout", Map(ROLLOUT), "", "How a change replaces the pods of each service."),
     later("lost", Map(LOST), "", "What becomes of pods on a node that went silent."),
     later("tls", Named(&word::HOST, &Scalar(&word::TEXT)), "none", "Hosts that are served with a certificate, and where it comes from."),
@@ -90,7 +95,12 @@ pub static SERVICE: &[Key] = &[
 
 static BUILD: &[Key] = &[
     required("path", Scalar(&word::PATH), "The folder, as seen from the first app file."),
-    key("command", Scalar(&word::TEXT), "found out from Cargo.toml, package.json, pyproject.toml or Makefile", "The command that builds it, run in the folder."),
+    key(
+        "command",
+        Scalar(&word::TEXT),
+        "found out from Cargo.toml, package.json, pyproject.toml or Makefile",
+        "The command that builds it, run in the folder.",
+    ),
     key("output", Scalar(&word::PATH), "found out from the same", "The component that the command leaves, as seen from the folder."),
 ];
 
@@ -114,7 +124,12 @@ static PROBE: &[Key] = &[
 ];
 
 static LIMITS: &[Key] = &[
-    key("memory", Scalar(&word::MEMORY), "`128Mi`, shared", "Linear memory of all sandboxes of a pod together; written, it is also reserved."),
+    key(
+        "memory",
+        Scalar(&word::MEMORY),
+        "`128Mi`, shared",
+        "Linear memory of all sandboxes of a pod together; written, it is also reserved.",
+    ),
     key("cpu", Scalar(&word::CPU), "shared", "The share of a core that placement reserves for each pod."),
     key("time", Scalar(&word::REQUEST_TIME), "`30s`", "How long one request may take, at most 1h; then it is a 504."),
     key("concurrency", Whole(1, 10_000), "`100`", "Requests that one pod works on at once; one more is a 503."),
@@ -251,7 +266,14 @@ fn walk(prefix: &str, keys: &'static [Key], under_later: bool, lines: &mut Vec<L
     for key in keys {
         let path = format!("{prefix}{}", key.name);
         let later = under_later || key.later;
-        lines.push(Line { path: path.clone(), form: key.form.words(), default: key.default, about: key.about, later, required: key.required });
+        lines.push(Line {
+            path: path.clone(),
+            form: key.form.words(),
+            default: key.default,
+            about: key.about,
+            later,
+            required: key.required,
+        });
         let (suffix, below) = key.form.below();
         walk(&format!("{path}{suffix}."), below, later, lines);
     }

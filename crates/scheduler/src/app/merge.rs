@@ -1,8 +1,8 @@
 //! Several `-f` files become one, as Compose joins them: maps join, lists are appended, anything else is replaced by the later.
 
 use super::keys::{ORIGINS, SERVICE};
-use super::problem::Problem;
 use super::mistake::Found;
+use super::problem::Problem;
 use super::tree::{Entry, Kind, Merge, Node};
 
 /// Puts a later file over an earlier one.

@@ -127,10 +127,6 @@ impl<'a> Found<'a> {
         self.texts
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.mistakes.is_empty()
-    }
-
     pub fn push(&mut self, at: Option<At>, path: &str, problem: Problem) {
         self.push_with(at, path, problem, None);
     }

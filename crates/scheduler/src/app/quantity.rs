@@ -85,7 +85,10 @@ impl FromStr for Memory {
 /// `64MB`, `64 mb`, `64m` and the like: what their author probably meant.
 fn memory_unit_meant(number: &str, unit: &str) -> Option<String> {
     let letter = unit.trim().chars().next()?.to_ascii_uppercase();
-    let known = matches!(unit.trim().to_ascii_lowercase().as_str(), "kb" | "mb" | "gb" | "tb" | "kib" | "mib" | "gib" | "tib" | "k" | "m" | "g" | "t" | "ki" | "mi" | "gi" | "ti");
+    let known = matches!(
+        unit.trim().to_ascii_lowercase().as_str(),
+        "kb" | "mb" | "gb" | "tb" | "kib" | "mib" | "gib" | "tib" | "k" | "m" | "g" | "t" | "ki" | "mi" | "gi" | "ti"
+    );
     known.then(|| format!("{number}{letter}i"))
 }
 
@@ -203,7 +206,8 @@ impl FromStr for Share {
     fn from_str(text: &str) -> Result<Self, Problem> {
         let wrong = || Problem::new(format!("`{}` is not a number of pods; write it like 2 or 25%", shown(text)));
         let digits = text.strip_suffix('%').unwrap_or(text);
-        let number: u32 = if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().map_err(|_| wrong())? } else { return Err(wrong()) };
+        let number: u32 =
+            if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().map_err(|_| wrong())? } else { return Err(wrong()) };
         match (text.ends_with('%'), number) {
             (true, 0..=100) => Ok(Share::Percent(number)),
             (true, _) => Err(Problem::new(format!("`{text}` is more than all pods; the most is 100%"))),
@@ -257,5 +261,4 @@ macro_rules! as_text {
         }
     )*};
 }
-pub(crate) use as_text;
 as_text!(Memory, Cpu, Time, Share, Backoff);

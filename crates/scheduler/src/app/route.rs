@@ -68,7 +68,13 @@ pub fn host(text: &str) -> Result<String, Problem> {
     if let Some(name) = text.strip_suffix('.') {
         return Err(Problem { meant: Some(name.into()), ..wrong("it ends with a dot") });
     }
-    let label = |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !l.starts_with('-') && !l.ends_with('-');
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
     if text.len() > 253 || !text.split('.').all(label) {
         return Err(wrong("it must be a DNS name like shop.example.com"));
     }

@@ -58,17 +58,26 @@ fn map(keys: &[Key]) -> Value {
 }
 
 fn property(key: &Key) -> Value {
-    let mut schema = if key.name == "services" { json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/service" } }) } else { form(&key.form) };
+    let mut schema = if key.name == "services" {
+        json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/service" } })
+    } else {
+        form(&key.form)
+    };
     let later = if key.later { " Not yet: this version refuses it." } else { "" };
     let default = if key.default.is_empty() { String::new() } else { format!(" Default: {}.", key.default.replace('`', "")) };
     schema["description"] = json!(format!("{}{default}{later}", key.about));
     schema
 }
 
+/// A value that holds a variable is looked at once that is replaced.
+const VARIABLE: &str = r"\$\{";
+
 fn form(form: &Form) -> Value {
     match form {
         Form::Scalar(word) => scalar(word),
-        Form::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Form::Whole(least, most) => {
+            json!({ "anyOf": [{ "type": "integer", "minimum": least, "maximum": most }, { "type": "string", "pattern": VARIABLE }] })
+        }
         Form::Map(keys) => map(keys),
         Form::Named(word, below) => {
             json!({ "type": ["object", "null"], "propertyNames": { "pattern": word.pattern }, "additionalProperties": self::form(below) })
@@ -85,5 +94,5 @@ fn scalar(word: &Word) -> Value {
     if word.pattern.is_empty() {
         return json!({ "type": ["string", "number", "boolean"] });
     }
-    json!({ "type": ["string", "number", "boolean"], "anyOf": [{ "pattern": word.pattern }, { "pattern": r"\$\{" }] })
+    json!({ "type": ["string", "number", "boolean"], "anyOf": [{ "pattern": word.pattern }, { "pattern": VARIABLE }] })
 }

@@ -45,7 +45,8 @@ impl<'a> Text<'a> {
         if bytes.len() > MOST_BYTES {
             return refused(format!("the file has {} bytes; an app file has at most {MOST_BYTES}", bytes.len()));
         }
-        let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || matches!(bytes, [0, b, ..] | [b, 0, ..] if *b != 0);
+        let utf16 =
+            bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || matches!(bytes, [0, b, ..] | [b, 0, ..] if *b != 0);
         if utf16 {
             return refused("the file is UTF-16; save it as UTF-8".into());
         }

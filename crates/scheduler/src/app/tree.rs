@@ -23,7 +23,10 @@ pub(crate) enum Kind {
     /// Nothing, `~` or `null`.
     Null,
     /// A text; `plain` without quotes, so that it may be a number or a boolean where one is expected.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     Map(Vec<Entry>),
 }
@@ -365,7 +368,9 @@ impl Builder<'_, '_, '_> {
             ErrorKind::UnclosedFlowCollection { open } => format!("`{open}` is not closed"),
             ErrorKind::SimpleKeyExpected => "there is no `:` after this key".into(),
             ErrorKind::UnexpectedCharacter { character: '\t' } => "a tab cannot stand here; YAML wants spaces".into(),
-            ErrorKind::UnexpectedCharacter { character } => format!("text cannot start with `{}`; put it into quotes", shown(&character.to_string())),
+            ErrorKind::UnexpectedCharacter { character } => {
+                format!("text cannot start with `{}`; put it into quotes", shown(&character.to_string()))
+            }
             kind => format!("this is not YAML: {kind}"),
         };
         (at(start), Problem::new(message))

@@ -115,7 +115,11 @@ fn variable(inside: &str, lookup: &Lookup, nested: usize) -> Result<String, Faul
     let end = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inside.len());
     let (name, rest) = inside.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(fault(0, 0, format!("`${{{}}}` does not name a variable: letters, digits and `_`, not starting with a digit", shown(inside))));
+        return Err(fault(
+            0,
+            0,
+            format!("`${{{}}}` does not name a variable: letters, digits and `_`, not starting with a digit", shown(inside)),
+        ));
     }
     if let Some(default) = rest.strip_prefix(":-") {
         return match lookup(name).filter(|value| !value.is_empty()) {

@@ -143,7 +143,8 @@ fn variable(text: &str) -> Result<Value, Problem> {
 /// Whether `image:` names a file on this machine and not something in a registry.
 pub fn is_file(image: &str) -> bool {
     let mut chars = image.chars();
-    let drive = chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':') && matches!(chars.next(), Some('/' | '\\'));
+    let drive =
+        chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':') && matches!(chars.next(), Some('/' | '\\'));
     drive || ["./", "../", "/", ".\\", "..\\", "\\\\"].iter().any(|start| image.starts_with(start))
 }
 
@@ -155,14 +156,14 @@ fn image(text: &str) -> Result<Value, Problem> {
         let message = format!("`{}` would be looked for in a registry; a file beside this one starts with `./`", shown(text));
         return Err(Problem::meant(message, format!("./{text}")));
     }
-    match text.parse::<artifact::Reference>() {
+    match text.parse::<super::reference::Reference>() {
         Ok(_) => Ok(text.into()),
         Err(error) => Err(Problem::new(format!("`{}` is neither a file (./…) nor a reference (registry/name:tag): {error}", shown(text)))),
     }
 }
 
 fn digest(text: &str) -> Result<Value, Problem> {
-    match text.parse::<artifact::Reference>() {
+    match text.parse::<super::reference::Reference>() {
         Ok(reference) if reference.digest().is_some() => Ok(text.into()),
         Ok(_) => Err(Problem::new(format!("`{}` has no digest; an App holds references like name@sha256:… only", shown(text)))),
         Err(error) => Err(Problem::new(format!("`{}` is not a reference: {error}", shown(text)))),
@@ -251,15 +252,24 @@ fn cron(text: &str) -> Result<Value, Problem> {
     }
     let fields: Vec<&str> = text.split_whitespace().collect();
     if fields.len() != FIELDS.len() {
-        let message = format!("`{}` is not a cron line: it has {} fields, not 5 (minute hour day month weekday)", shown(text), fields.len());
+        let message =
+            format!("`{}` is not a cron line: it has {} fields, not 5 (minute hour day month weekday)", shown(text), fields.len());
         return Err(Problem::new(message));
     }
     for (field, (what, least, most)) in fields.iter().zip(FIELDS) {
-        let number = |text: &str| text.parse().is_ok_and(|n: u32| (least..=most).contains(&n)) || (text.len() == 3 && text.bytes().all(|b| b.is_ascii_alphabetic()) && matches!(what, "month" | "weekday"));
+        let number = |text: &str| {
+            text.parse().is_ok_and(|n: u32| (least..=most).contains(&n))
+                || (text.len() == 3 && text.bytes().all(|b| b.is_ascii_alphabetic()) && matches!(what, "month" | "weekday"))
+        };
         let range = |text: &str| text == "*" || text.split_once('-').map_or_else(|| number(text), |(a, b)| number(a) && number(b));
-        let stepped = |text: &str| text.split_once('/').map_or_else(|| range(text), |(a, b)| range(a) && b.parse().is_ok_and(|n: u32| n > 0));
+        let stepped =
+            |text: &str| text.split_once('/').map_or_else(|| range(text), |(a, b)| range(a) && b.parse().is_ok_and(|n: u32| n > 0));
         if !field.split(',').all(stepped) {
-            return Err(Problem::new(format!("`{}` is not a cron line: its {what} `{}` is not within {least} to {most}", shown(text), shown(field))));
+            return Err(Problem::new(format!(
+                "`{}` is not a cron line: its {what} `{}` is not within {least} to {most}",
+                shown(text),
+                shown(field)
+            )));
         }
     }
     Ok(text.into())
