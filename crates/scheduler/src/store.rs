@@ -6,6 +6,7 @@ use futures::stream::BoxStream;
 
 mod hub;
 pub mod memory;
+pub mod redb;
 
 /// Counts commits: each commit that changes something makes the next one. The first is 1.
 pub type Revision = u64;
@@ -108,7 +109,7 @@ pub struct Event {
 }
 
 /// What can go wrong. After any error a caller may read again; after [`Error::Broken`] nothing will be acknowledged any more.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// History before this revision is gone: list again, then watch from there.
     #[error("revision {asked} was compacted; the oldest that can be read is {oldest}")]

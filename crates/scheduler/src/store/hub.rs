@@ -66,6 +66,11 @@ impl Hub {
         }
     }
 
+    /// The newest revision that watchers were told of.
+    pub(super) fn published(&self) -> Revision {
+        self.inner.lock().published
+    }
+
     fn subscribe(self: &Arc<Self>, prefix: &str) -> (Revision, Live) {
         let (sender, receiver) = mpsc::channel(BUFFER);
         let mut inner = self.inner.lock();
