@@ -1,8 +1,26 @@
 //! The loop: wait, snapshot, plan, apply.
+//!
+//! One turn takes in what the watch told, plans the units that it touched, and commits each unit's actions, all units at once,
+//! so that the store syncs them together. What a commit wrote goes into the snapshot at once: the next turn never plans
+//! against a state that it has changed itself.
 
-use crate::objects::Objects;
+mod apply;
+mod clock;
+mod follow;
+pub mod status;
+pub mod write;
+
+use crate::model::{Name, Resolution, Snapshot, Unit};
+use crate::objects::{self, Objects};
+use crate::plan::plan_units;
 use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+use clock::Clock;
+use follow::Follower;
 
 /// Turns an image as typed into an exact one.
 #[async_trait]
@@ -14,9 +32,10 @@ pub trait Resolve: Send + Sync + 'static {
 /// The API's one way to write an App, so that a roll back goes through the same expansion and checks as a deploy.
 #[async_trait]
 pub trait AppWriter: Send + Sync + 'static {
-    /// Writes the spec of the App's ControllerRevision number `revision` as a new generation, with `why` in the annotation
-    /// [`ROLLED_BACK`](crate::names::ROLLED_BACK), in one commit with its children. Changes nothing and answers
-    /// [`Written::Stale`] when the App's generation is no longer `generation`: somebody deployed meanwhile.
+    /// Writes the spec of the App's ControllerRevision number `revision` (the App's generation that made it) as a new
+    /// generation, with `why` in the annotation [`ROLLED_BACK`](crate::names::ROLLED_BACK), in one commit with its children.
+    /// Changes nothing and answers [`Written::Stale`] when the App's generation is no longer `generation`: somebody deployed
+    /// meanwhile. A deploy by a person takes the annotation away.
     async fn roll_back(&self, namespace: &str, app: &str, generation: i64, revision: i64, why: &str) -> Result<Written, String>;
 }
 
@@ -29,9 +48,143 @@ pub enum Written {
     Stale,
 }
 
+/// How long to wait before the store is asked again after it failed.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long a unit whose commit met a newer object waits for the watch to tell of it, at most.
+const CONFLICT: Duration = Duration::from_millis(20);
+/// Registries asked at once.
+const ASKED_AT_ONCE: usize = 16;
+
 /// Reconciles until `shutdown` ends: keeps a snapshot of all objects, plans when something changed or is due, and applies.
 /// Nothing that fails ends it: it tries again.
 pub async fn run(objects: Objects, resolver: Arc<dyn Resolve>, apps: Arc<dyn AppWriter>, shutdown: impl Future<Output = ()> + Send) {
-    let _ = (objects, resolver, apps);
-    shutdown.await;
+    tokio::pin!(shutdown);
+    loop {
+        let ended = tokio::select! {
+            ended = lead(&objects, &resolver, &apps) => ended,
+            () = &mut shutdown => return,
+        };
+        tracing::warn!(error = %ended, "reconciling starts again");
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = &mut shutdown => return,
+        }
+    }
+}
+
+/// Until the watch breaks, another leader takes over or the store fails.
+async fn lead(objects: &Objects, resolver: &Arc<dyn Resolve>, apps: &Arc<dyn AppWriter>) -> objects::Error {
+    match Leader::start(objects, resolver, apps).await {
+        Ok(mut leader) => loop {
+            if let Err(error) = leader.turn().await {
+                return error;
+            }
+        },
+        Err(error) => error,
+    }
+}
+
+type Asked = (crate::model::Key, Name);
+
+struct Leader {
+    objects: Objects,
+    resolver: Arc<dyn Resolve>,
+    apps: Arc<dyn AppWriter>,
+    follower: Follower,
+    snapshot: Snapshot,
+    clock: Clock,
+    /// Holds while nobody else leads.
+    guard: crate::store::Guard,
+    wakes: BTreeMap<Unit, Duration>,
+    answers: (mpsc::UnboundedSender<(Asked, Result<String, String>)>, mpsc::UnboundedReceiver<(Asked, Result<String, String>)>),
+    registry: Arc<tokio::sync::Semaphore>,
+}
+
+impl Leader {
+    async fn start(objects: &Objects, resolver: &Arc<dyn Resolve>, apps: &Arc<dyn AppWriter>) -> objects::Result<Leader> {
+        let guard = apply::take_lead(objects).await?;
+        let mut clock = Clock::start();
+        let mut snapshot = Snapshot::default();
+        let follower = Follower::start(objects, &mut snapshot, clock.now()).await?;
+        let everything = snapshot.all_units();
+        everything.into_iter().for_each(|unit| snapshot.mark(unit));
+        Ok(Leader {
+            objects: objects.clone(),
+            resolver: resolver.clone(),
+            apps: apps.clone(),
+            follower,
+            snapshot,
+            clock,
+            guard,
+            wakes: BTreeMap::new(),
+            answers: mpsc::unbounded_channel(),
+            registry: Arc::new(tokio::sync::Semaphore::new(ASKED_AT_ONCE)),
+        })
+    }
+
+    async fn turn(&mut self) -> objects::Result<()> {
+        self.wait().await?;
+        let now = self.clock.now();
+        while let Ok(answer) = self.answers.1.try_recv() {
+            self.take_answer(answer, now);
+        }
+        self.follower.drain(&mut self.snapshot, now)?;
+        let due: BTreeSet<Unit> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(unit, _)| unit.clone()).collect();
+        due.into_iter().for_each(|unit| self.snapshot.mark(unit));
+        let units = self.snapshot.take_dirty();
+        if units.is_empty() {
+            return Ok(());
+        }
+        for unit in &units {
+            self.wakes.remove(unit);
+        }
+        let plan = plan_units(&self.snapshot, units, now);
+        self.wakes.extend(plan.wakes);
+        self.apply(plan.actions, now).await
+    }
+
+    /// Until something changed or is due.
+    async fn wait(&mut self) -> objects::Result<()> {
+        if !self.snapshot.is_clean() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let pause = self.wakes.values().min().map_or(clock::TICK, |at| at.saturating_sub(now)).min(clock::TICK);
+        tokio::select! {
+            changed = self.follower.next(&mut self.snapshot, now) => changed,
+            Some(answer) = self.answers.1.recv() => {
+                self.take_answer(answer, now);
+                Ok(())
+            }
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+
+    fn take_answer(&mut self, (asked, answer): (Asked, Result<String, String>), now: Duration) {
+        let tries = match self.snapshot.resolutions.get(&asked) {
+            Some(Resolution::Failed { tries, .. }) => tries + 1,
+            _ => 1,
+        };
+        let resolution = match answer {
+            Ok(image) => Resolution::Done(image.into()),
+            Err(why) => Resolution::Failed { why: why.into(), at: now, tries },
+        };
+        self.snapshot.mark(Unit::Deployment(asked.0.clone()));
+        self.snapshot.resolutions.insert(asked, resolution);
+    }
+
+    /// Asks the registry beside the loop; the answer marks the Deployment.
+    fn ask(&mut self, asked: Asked, image: Name) {
+        // A failure stays on record until the next answer, so that the pauses between tries grow.
+        if !matches!(self.snapshot.resolutions.get(&asked), Some(Resolution::Failed { .. })) {
+            self.snapshot.resolutions.insert(asked.clone(), Resolution::Asked);
+        }
+        let (resolver, registry, answers) = (self.resolver.clone(), self.registry.clone(), self.answers.0.clone());
+        tokio::spawn(async move {
+            let _permit = registry.acquire().await;
+            let answer = resolver.resolve(&image).await;
+            // Nobody listens any more when the leader changed.
+            let _ = answers.send((asked, answer));
+        });
+    }
 }

@@ -1,0 +1,210 @@
+//! One change to the snapshot: the object, its indexes, and which units have to be planned again.
+
+use super::parts::*;
+use super::read::Thing;
+use super::snapshot::{Snapshot, Unit};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The namespace where nodes keep their Leases, each under its node's name.
+pub const LEASES: &str = "kube-node-lease";
+
+impl Thing {
+    /// Kind and place.
+    pub fn id(&self) -> ObjectId {
+        let (kind, meta) = self.kind_and_meta();
+        ObjectId { kind, key: meta.key.clone() }
+    }
+
+    /// What every object has.
+    pub fn meta(&self) -> &Meta {
+        self.kind_and_meta().1
+    }
+
+    fn kind_and_meta(&self) -> (&'static str, &Meta) {
+        match self {
+            Thing::App(o) => ("App", &o.meta),
+            Thing::Deployment(o) => ("Deployment", &o.meta),
+            Thing::ReplicaSet(o) => ("ReplicaSet", &o.meta),
+            Thing::Pod(o) => ("Pod", &o.meta),
+            Thing::Service(o) => ("Service", &o.meta),
+            Thing::Slice(o) => ("EndpointSlice", &o.meta),
+            Thing::Node(o) => ("Node", &o.meta),
+            Thing::Lease(meta) => ("Lease", meta),
+            Thing::Revision(o) => ("ControllerRevision", &o.meta),
+            Thing::Other(kind, meta) => (kind, meta),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Takes in a new or changed object, unless it is older than what is known; `now` is the leader's time.
+    pub fn put(&mut self, thing: Thing, now: Duration) {
+        if let Thing::Lease(meta) = &thing {
+            return self.put_lease(meta, now);
+        }
+        let id = thing.id();
+        if self.meta(&id).is_some_and(|known| known.version >= thing.meta().version) {
+            return;
+        }
+        let lost = self.is_lost_node(&id);
+        self.touch(&id);
+        self.replace(&id, thing, now);
+        self.touch(&id);
+        if lost != self.is_lost_node(&id) {
+            self.touch_pods_on(&id.key.name);
+        }
+    }
+
+    /// Takes note that an object is gone.
+    pub fn remove(&mut self, id: &ObjectId) {
+        if id.kind == "Lease" {
+            self.leases.remove(&id.key.name);
+            return;
+        }
+        let Some(uid) = self.meta(id).map(|meta| meta.uid.clone()) else { return };
+        self.touch(id);
+        self.take(id);
+        let orphans: Vec<Unit> = self.children(&uid).cloned().map(Unit::Orphan).collect();
+        self.dirty.extend(orphans);
+        match id.kind {
+            "Node" => self.touch_pods_on(&id.key.name),
+            "Deployment" => self.forget_resolutions(&id.key),
+            _ => {}
+        }
+    }
+
+    /// A Lease tells nothing but that its node lives.
+    fn put_lease(&mut self, meta: &Meta, now: Duration) {
+        if &*meta.key.namespace != LEASES {
+            return;
+        }
+        let node = meta.key.name.clone();
+        let known = self.leases.get(&node).copied();
+        if known.is_some_and(|lease| lease.version >= meta.version) {
+            return;
+        }
+        self.leases.insert(node.clone(), Lease { version: meta.version, seen: now, renewed: known.is_some() });
+        if known.is_none() || self.is_lost(&node) {
+            self.dirty.insert(Unit::Node(node));
+        }
+    }
+
+    fn is_lost_node(&self, id: &ObjectId) -> bool {
+        id.kind == "Node" && self.is_lost(&id.key.name)
+    }
+
+    fn replace(&mut self, id: &ObjectId, thing: Thing, now: Duration) {
+        let old = self.take(id);
+        let key = id.key.clone();
+        self.index.add_object(id, thing.meta());
+        match thing {
+            Thing::App(o) => drop(self.apps.insert(key, Arc::new(o))),
+            Thing::Deployment(mut o) => {
+                if let Some(Thing::Deployment(old)) = &old {
+                    o.progressed = progressed(old, &o, now);
+                }
+                self.deployments.insert(key, Arc::new(o));
+            }
+            Thing::ReplicaSet(o) => drop(self.sets.insert(key, Arc::new(o))),
+            Thing::Pod(mut o) => {
+                if let Some(Thing::Pod(Pod { ready: Some(since), .. })) = old {
+                    o.ready = o.ready.map(|_| since);
+                }
+                self.index.add_pod(&mut o);
+                self.pods.insert(key, Arc::new(o));
+            }
+            Thing::Service(o) => {
+                self.index.add_service(&o);
+                self.services.insert(key, Arc::new(o));
+            }
+            Thing::Slice(o) => drop(self.slices.insert(key, Arc::new(o))),
+            Thing::Node(o) => drop(self.nodes.insert(key.name, Arc::new(o))),
+            Thing::Revision(o) => drop(self.revisions.insert(key, Arc::new(o))),
+            Thing::Other(_, meta) => drop(self.others.insert(id.clone(), Arc::new(meta))),
+            Thing::Lease(_) => {}
+        }
+    }
+
+    /// Takes an object out of everything.
+    fn take(&mut self, id: &ObjectId) -> Option<Thing> {
+        let meta = self.meta(id)?.clone();
+        self.index.remove_object(id, &meta);
+        match id.kind {
+            "App" => self.apps.remove(&id.key).map(|o| Thing::App((*o).clone())),
+            "Deployment" => self.deployments.remove(&id.key).map(|o| Thing::Deployment((*o).clone())),
+            "ReplicaSet" => self.sets.remove(&id.key).map(|o| Thing::ReplicaSet((*o).clone())),
+            "Pod" => self.pods.remove(&id.key).map(|o| {
+                self.index.remove_pod(&o);
+                Thing::Pod((*o).clone())
+            }),
+            "Service" => self.services.remove(&id.key).map(|o| {
+                self.index.remove_service(&o);
+                Thing::Service((*o).clone())
+            }),
+            "EndpointSlice" => self.slices.remove(&id.key).map(|o| Thing::Slice((*o).clone())),
+            "Node" => self.nodes.remove(&id.key.name).map(|o| Thing::Node((*o).clone())),
+            "ControllerRevision" => self.revisions.remove(&id.key).map(|o| Thing::Revision((*o).clone())),
+            kind => self.others.remove(id).map(|meta| Thing::Other(kind, (*meta).clone())),
+        }
+    }
+
+    fn forget_resolutions(&mut self, deployment: &Key) {
+        let gone: Vec<_> = self.resolutions.keys().filter(|(key, _)| key == deployment).cloned().collect();
+        for key in gone {
+            self.resolutions.remove(&key);
+        }
+    }
+
+    /// Marks what depends on an object as it is now.
+    fn touch(&mut self, id: &ObjectId) {
+        let Some(meta) = self.meta(id) else { return };
+        let mut units = Vec::new();
+        if self.is_orphan(meta) {
+            units.push(Unit::Orphan(id.clone()));
+        }
+        match id.kind {
+            "App" => units.extend([Unit::App(id.key.clone()), Unit::History(id.key.clone())]),
+            "Deployment" => units.push(Unit::Deployment(id.key.clone())),
+            "ReplicaSet" => units.extend(self.sets.get(&id.key).map(|set| self.unit_of_set(set))),
+            "Pod" => units.extend(self.pods.get(&id.key).into_iter().flat_map(|pod| self.units_of_pod(pod))),
+            "Service" => units.push(Unit::Service(id.key.clone())),
+            "EndpointSlice" => units.extend(self.slices.get(&id.key).map(|slice| Unit::Service(id.key.sibling(&slice.service)))),
+            "Node" => units.extend([Unit::Node(id.key.name.clone()), Unit::Unplaced]),
+            "ControllerRevision" => units.extend(meta.owner.as_ref().map(|owner| Unit::History(id.key.sibling(&owner.name)))),
+            "Event" => units.push(Unit::Events(id.key.namespace.clone())),
+            _ => {}
+        }
+        self.dirty.extend(units);
+    }
+
+    fn touch_pods_on(&mut self, node: &Name) {
+        let units: Vec<Unit> = self.pods_on(node).flat_map(|pod| self.units_of_pod(pod)).collect();
+        self.dirty.extend(units);
+        self.dirty.extend([Unit::Node(node.clone()), Unit::Unplaced]);
+    }
+
+    fn unit_of_set(&self, set: &ReplicaSet) -> Unit {
+        match self.deployment_of(set) {
+            Some(deployment) => Unit::Deployment(deployment.meta.key.clone()),
+            None => Unit::Set(set.meta.key.clone()),
+        }
+    }
+
+    /// Its Deployment, its Services, its node if nobody runs it or it is on its way out, and those that wait for room.
+    fn units_of_pod(&self, pod: &Pod) -> Vec<Unit> {
+        let owner = pod.meta.owner.as_ref().and_then(|owner| self.by_uid(&owner.uid));
+        let set = owner.filter(|id| id.kind == "ReplicaSet").and_then(|id| self.sets.get(&id.key));
+        let mut units: Vec<Unit> = set.map(|set| self.unit_of_set(set)).into_iter().collect();
+        units.extend(self.services_of(&pod.meta.key.namespace, &pod.meta.labels).into_iter().map(Unit::Service));
+        units.extend(pod.node.iter().filter(|node| self.is_lost(node)).cloned().map(Unit::Node));
+        units.push(Unit::Unplaced);
+        units
+    }
+}
+
+/// Progress is what the status says it is, and a new template.
+fn progressed(old: &Deployment, new: &Deployment, now: Duration) -> Duration {
+    let same = old.progress_stamp == new.progress_stamp && old.template.text == new.template.text && old.paused == new.paused;
+    if same { old.progressed } else { now }
+}

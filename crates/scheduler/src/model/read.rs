@@ -1,0 +1,399 @@
+//! API objects to the small structs: the edge where JSON ends.
+
+use super::parts::*;
+use super::{Resources, parse_cpu, parse_memory};
+use crate::kinds::{self, Kind};
+use crate::names;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One object, as far as the plan cares.
+#[derive(Debug, Clone)]
+pub enum Thing {
+    /// An App.
+    App(App),
+    /// A Deployment.
+    Deployment(Deployment),
+    /// A ReplicaSet.
+    ReplicaSet(ReplicaSet),
+    /// A Pod.
+    Pod(Pod),
+    /// A Service.
+    Service(Service),
+    /// An EndpointSlice.
+    Slice(Slice),
+    /// A Node.
+    Node(Node),
+    /// A Lease.
+    Lease(Meta),
+    /// A ControllerRevision.
+    Revision(Revision),
+    /// Of any other kind.
+    Other(&'static str, Meta),
+}
+
+/// Reads an object of a kind; `now` is the leader's monotonic time. Fields that are missing or of a wrong type count as unset:
+/// what is refused is refused at the API.
+pub fn read(kind: &'static Kind, object: &Value, now: Duration) -> Thing {
+    let meta = meta(object);
+    match kind.kind {
+        _ if *kind == kinds::APP => Thing::App(app(meta, object)),
+        _ if *kind == kinds::DEPLOYMENT => Thing::Deployment(deployment(meta, object, now)),
+        _ if *kind == kinds::REPLICA_SET => Thing::ReplicaSet(replica_set(meta, object)),
+        _ if *kind == kinds::POD => Thing::Pod(pod(meta, object, now)),
+        _ if *kind == kinds::SERVICE => Thing::Service(service(meta, object)),
+        _ if *kind == kinds::ENDPOINT_SLICE => Thing::Slice(slice(meta, object)),
+        _ if *kind == kinds::NODE => Thing::Node(node(meta, object)),
+        _ if *kind == kinds::LEASE => Thing::Lease(meta),
+        _ if *kind == kinds::CONTROLLER_REVISION => Thing::Revision(Revision { number: int(object, "/revision"), meta }),
+        other => Thing::Other(other, meta),
+    }
+}
+
+/// JSON text that is the same for the same meaning: keys in order, nulls and empty creation times left out.
+pub fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write_canonical(value, &mut out);
+    out
+}
+
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().filter(|(_, v)| !v.is_null()).collect();
+            out.push('{');
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                let comma = if i > 0 { "," } else { "" };
+                let _ = write!(out, "{comma}{}:", Value::from(key.as_str()));
+                write_canonical(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        plain => {
+            let _ = write!(out, "{plain}");
+        }
+    }
+}
+
+fn text<'a>(object: &'a Value, at: &str) -> &'a str {
+    object.pointer(at).and_then(Value::as_str).unwrap_or("")
+}
+
+fn int(object: &Value, at: &str) -> i64 {
+    object.pointer(at).and_then(Value::as_i64).unwrap_or(0)
+}
+
+fn count(object: &Value, at: &str) -> u32 {
+    u32::try_from(int(object, at)).unwrap_or(0)
+}
+
+fn count_or(object: &Value, at: &str, default: u32) -> u32 {
+    if object.pointer(at).is_some_and(Value::is_number) { count(object, at) } else { default }
+}
+
+fn flag(object: &Value, at: &str) -> bool {
+    object.pointer(at).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn items<'a>(object: &'a Value, at: &str) -> &'a [Value] {
+    object.pointer(at).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn labels(object: &Value, at: &str) -> Labels {
+    let map = object.pointer(at).and_then(Value::as_object);
+    let pairs = map.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
+    Arc::new(pairs.collect())
+}
+
+fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.pointer("/metadata/annotations")?.get(name)?.as_str()
+}
+
+fn seconds(object: &Value, at: &str) -> Duration {
+    Duration::from_secs(u64::from(count(object, at)))
+}
+
+/// `500ms`, `5s`, `2m`, `1h`; what is none of these is zero.
+fn duration(text: &str) -> Duration {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().unwrap_or(0);
+    match &text[digits..] {
+        "ms" => Duration::from_millis(number),
+        "s" | "" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        "h" => Duration::from_secs(number.saturating_mul(3600)),
+        _ => Duration::ZERO,
+    }
+}
+
+fn meta(object: &Value) -> Meta {
+    let at = &object["metadata"];
+    let born = text(at, "/creationTimestamp").parse::<jiff::Timestamp>().map_or(0, |t| t.as_second());
+    Meta {
+        key: Key::new(text(at, "/namespace"), text(at, "/name")),
+        uid: text(at, "/uid").into(),
+        version: text(at, "/resourceVersion").parse().unwrap_or(0),
+        generation: int(at, "/generation"),
+        labels: labels(at, "/labels"),
+        owner: owner(items(at, "/ownerReferences")),
+        born,
+        deleting: at.get("deletionTimestamp").is_some_and(Value::is_string),
+    }
+}
+
+fn owner(references: &[Value]) -> Option<Owner> {
+    let reference = references.iter().find(|r| flag(r, "/controller")).or_else(|| references.first())?;
+    Some(Owner { kind: text(reference, "/kind").into(), name: text(reference, "/name").into(), uid: text(reference, "/uid").into() })
+}
+
+fn app(meta: Meta, object: &Value) -> App {
+    let services = object.pointer("/spec/services").and_then(Value::as_object);
+    App {
+        meta,
+        services: services.map_or(1, serde_json::Map::len),
+        rolled_back: annotation(object, names::ROLLED_BACK).map(Name::from),
+        status: app_status(&object["status"]),
+    }
+}
+
+fn app_status(status: &Value) -> AppStatus {
+    let services = status.get("services").and_then(Value::as_object);
+    let one = |value: &Value| ServiceStatus {
+        ready: count(value, "/ready"),
+        desired: count(value, "/desired"),
+        updated: count(value, "/updated"),
+        revision: u64::try_from(int(value, "/revision")).unwrap_or(0),
+    };
+    AppStatus {
+        phase: Phase::parse(text(status, "/phase")),
+        observed: int(status, "/observedGeneration"),
+        good: status.get("goodGeneration").and_then(Value::as_i64),
+        services: services.into_iter().flatten().map(|(name, value)| (name.clone(), one(value))).collect(),
+        waiting: items(status, "/waiting").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        message: text(status, "/message").to_owned(),
+    }
+}
+
+fn share(value: Option<&Value>, default: Share) -> Share {
+    match value {
+        Some(Value::Number(n)) => Share::Count(n.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0)),
+        Some(Value::String(s)) => s.strip_suffix('%').and_then(|p| p.parse().ok()).map_or(default, Share::Percent),
+        _ => default,
+    }
+}
+
+fn deployment(meta: Meta, object: &Value, now: Duration) -> Deployment {
+    let spec = &object["spec"];
+    let deadline = u64::from(count_or(spec, "/progressDeadlineSeconds", 600));
+    Deployment {
+        replicas: count_or(spec, "/replicas", 1),
+        paused: flag(spec, "/paused"),
+        recreate: text(spec, "/strategy/type") == "Recreate",
+        surge: share(spec.pointer("/strategy/rollingUpdate/maxSurge"), Share::Percent(25)),
+        unavailable: share(spec.pointer("/strategy/rollingUpdate/maxUnavailable"), Share::Percent(25)),
+        // Kubernetes' way to say "for ever".
+        deadline: (deadline < i32::MAX as u64).then(|| Duration::from_secs(deadline)),
+        history: count_or(spec, "/revisionHistoryLimit", 10) as usize,
+        min_ready: seconds(spec, "/minReadySeconds"),
+        bake: annotation(object, names::BAKE).map(duration).unwrap_or_default(),
+        on_failure: on_failure(object),
+        template: template(&spec["template"]),
+        revision: annotation(object, names::REVISION).and_then(|r| r.parse().ok()).unwrap_or(0),
+        status: deployment_status(&object["status"]),
+        progress_stamp: find_condition(&object["status"], "Progressing").map_or("", |c| text(c, "/lastUpdateTime")).into(),
+        progressed: now,
+        meta,
+    }
+}
+
+fn on_failure(object: &Value) -> OnFailure {
+    match annotation(object, names::ON_FAILURE) {
+        Some("rollback") => OnFailure::RollBack,
+        _ => OnFailure::Stay,
+    }
+}
+
+fn find_condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    items(status, "/conditions").iter().find(|c| text(c, "/type") == kind)
+}
+
+fn condition(status: &Value, kind: &str) -> Condition {
+    let found = find_condition(status, kind);
+    let part = |at| found.map_or("", |c| text(c, at));
+    Condition::new(part("/status"), part("/reason"), part("/message"))
+}
+
+fn deployment_status(status: &Value) -> DeploymentStatus {
+    DeploymentStatus {
+        observed: int(status, "/observedGeneration"),
+        replicas: count(status, "/replicas"),
+        updated: count(status, "/updatedReplicas"),
+        ready: count(status, "/readyReplicas"),
+        available: count(status, "/availableReplicas"),
+        is_available: condition(status, "Available"),
+        is_progressing: condition(status, "Progressing"),
+    }
+}
+
+fn template(value: &Value) -> Template {
+    Template {
+        text: template_text(value).into(),
+        labels: labels(value, "/metadata/labels"),
+        image: text(value, "/spec/containers/0/image").into(),
+        need: claim(&value["spec"], &value["metadata"]),
+    }
+}
+
+/// Without the label that only tells ReplicaSets apart.
+fn template_text(value: &Value) -> String {
+    if value.pointer("/metadata/labels").and_then(|l| l.get(names::TEMPLATE_HASH)).is_none() {
+        return canonical(value);
+    }
+    let mut plain = value.clone();
+    if let Some(labels) = plain.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.remove(names::TEMPLATE_HASH);
+    }
+    canonical(&plain)
+}
+
+fn claim(spec: &Value, meta: &Value) -> Claim {
+    let mut resources = Resources::default();
+    for container in items(spec, "/containers") {
+        resources += requests(&container["resources"]);
+    }
+    let spread = meta.pointer("/annotations").and_then(|a| a.get(names::SPREAD)).and_then(Value::as_str);
+    Claim {
+        resources,
+        node_labels: labels(spec, "/nodeSelector"),
+        spread: spread.filter(|s| *s != "node").unwrap_or("").into(),
+    }
+}
+
+/// As in Kubernetes, a limit without a request is a request.
+fn requests(resources: &Value) -> Resources {
+    let amount = |name: &str| {
+        let value = resources.pointer(&format!("/requests/{name}")).or_else(|| resources.pointer(&format!("/limits/{name}")));
+        quantity(value)
+    };
+    Resources { memory: parse_memory(&amount("memory")).unwrap_or(0), cpu: parse_cpu(&amount("cpu")).unwrap_or(0) }
+}
+
+fn quantity(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn replica_set(meta: Meta, object: &Value) -> ReplicaSet {
+    let status = &object["status"];
+    ReplicaSet {
+        meta,
+        replicas: count_or(object, "/spec/replicas", 1),
+        revision: annotation(object, names::REVISION).and_then(|r| r.parse().ok()).unwrap_or(0),
+        typed: annotation(object, names::TYPED_TEMPLATE).unwrap_or("").into(),
+        template: template(&object["spec"]["template"]),
+        min_ready: seconds(object, "/spec/minReadySeconds"),
+        status: SetStatus {
+            observed: int(status, "/observedGeneration"),
+            replicas: count(status, "/replicas"),
+            ready: count(status, "/readyReplicas"),
+            available: count(status, "/availableReplicas"),
+        },
+    }
+}
+
+fn pod(meta: Meta, object: &Value, now: Duration) -> Pod {
+    let status = &object["status"];
+    let unplaced = find_condition(status, "PodScheduled").filter(|c| text(c, "/status") == "False");
+    let node = text(object, "/spec/nodeName");
+    Pod {
+        node: (!node.is_empty()).then(|| node.into()),
+        need: claim(&object["spec"], &object["metadata"]),
+        ended: matches!(text(status, "/phase"), "Failed" | "Succeeded"),
+        ready: find_condition(status, "Ready").filter(|c| text(c, "/status") == "True").map(|_| now),
+        address: text(status, "/podIP").into(),
+        restarts: count(status, "/containerStatuses/0/restartCount"),
+        trouble: trouble(status),
+        unplaced: unplaced.map(|c| text(c, "/message").into()),
+        meta,
+    }
+}
+
+/// The instance's reason for waiting, in the words of its last end where there was one.
+fn trouble(status: &Value) -> Option<Trouble> {
+    let container = status.pointer("/containerStatuses/0")?;
+    if flag(container, "/ready") {
+        return None;
+    }
+    let last = container.pointer("/lastState/terminated");
+    let now = container.pointer("/state/terminated").or_else(|| container.pointer("/state/waiting"));
+    let reason = now.map_or("", |s| text(s, "/reason"));
+    let (reason, message) = match (reason, last) {
+        ("", None) => return None,
+        ("", Some(last)) => (text(last, "/reason"), text(last, "/message")),
+        (reason, _) => {
+            let said = now.map_or("", |s| text(s, "/message"));
+            (reason, if said.is_empty() { last.map_or("", |l| text(l, "/message")) } else { said })
+        }
+    };
+    Some(Trouble { reason: reason.into(), message: message.into() })
+}
+
+fn service(meta: Meta, object: &Value) -> Service {
+    let target = object.pointer("/spec/ports/0/targetPort").and_then(Value::as_u64);
+    let port = target.or_else(|| object.pointer("/spec/ports/0/port").and_then(Value::as_u64)).unwrap_or(80);
+    Service { meta, selector: labels(object, "/spec/selector"), port: u16::try_from(port).unwrap_or(80) }
+}
+
+fn slice(meta: Meta, object: &Value) -> Slice {
+    let mut endpoints: Vec<Endpoint> = items(object, "/endpoints").iter().map(endpoint).collect();
+    endpoints.sort();
+    Slice {
+        service: meta.labels.get("kubernetes.io/service-name").map_or("", String::as_str).into(),
+        port: u16::try_from(int(object, "/ports/0/port")).unwrap_or(0),
+        endpoints,
+        meta,
+    }
+}
+
+fn endpoint(value: &Value) -> Endpoint {
+    Endpoint {
+        pod: text(value, "/targetRef/name").into(),
+        uid: text(value, "/targetRef/uid").into(),
+        node: text(value, "/nodeName").into(),
+        address: text(value, "/addresses/0").into(),
+    }
+}
+
+fn node(meta: Meta, object: &Value) -> Node {
+    let capacity = object.pointer("/status/allocatable").or_else(|| object.pointer("/status/capacity")).unwrap_or(&Value::Null);
+    let ready = find_condition(&object["status"], "Ready").map_or("", |c| text(c, "/status"));
+    Node {
+        capacity: Resources {
+            memory: parse_memory(&quantity(capacity.get("memory"))).unwrap_or(0),
+            cpu: parse_cpu(&quantity(capacity.get("cpu"))).unwrap_or(0),
+        },
+        cordoned: flag(object, "/spec/unschedulable"),
+        ready: match ready {
+            "True" => NodeReady::Yes,
+            "Unknown" => NodeReady::Lost,
+            _ => NodeReady::No,
+        },
+        meta,
+    }
+}

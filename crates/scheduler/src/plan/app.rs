@@ -1,0 +1,129 @@
+//! One App: what it says of itself, and its way back when a revision does not work.
+
+use super::Action;
+use super::draft::{Draft, Outcome};
+use crate::model::{App, AppStatus, Key, Name, ObjectId, OnFailure, Phase, ServiceStatus, Unit};
+use crate::names;
+
+pub(super) fn plan(draft: &mut Draft, key: &Key) {
+    let Some(app) = draft.snapshot.apps.get(key) else { return };
+    if app.meta.deleting {
+        return;
+    }
+    let unit = Unit::App(key.clone());
+    let view = View::new(draft, app);
+    let back = view.way_back();
+    let status = view.status(back);
+    let message = status.message.clone();
+    let about = ObjectId { kind: "App", key: key.clone() };
+    if let Some(to) = back {
+        let why = Name::from(message.as_str());
+        draft.act(&unit, Action::RollBack { app: key.clone(), generation: app.meta.generation, to, why });
+        draft.tell(&unit, about, "RolledBack", true, message);
+        // The way back is a new generation, and that one's status is written next.
+        return;
+    }
+    if status.phase != app.status.phase && status.phase == Phase::Failed {
+        draft.tell(&unit, about, "Failed", true, message);
+    } else if status.phase != app.status.phase && status.phase == Phase::Ready {
+        draft.tell(&unit, about, "Ready", false, message);
+    }
+    for message in status.waiting.clone() {
+        draft.wait(ObjectId { kind: "App", key: key.clone() }, message);
+    }
+    if status != app.status {
+        draft.act(&unit, Action::WriteApp { app: key.clone(), status });
+    }
+}
+
+struct View<'d> {
+    app: &'d App,
+    services: Vec<(String, &'d Key, &'d Outcome)>,
+    /// Generations that can come back.
+    kept: Vec<i64>,
+}
+
+impl<'d> View<'d> {
+    fn new(draft: &'d Draft, app: &'d App) -> View<'d> {
+        let snapshot = draft.snapshot;
+        let children = || snapshot.children(&app.meta.uid);
+        let deployments = children().filter(|id| id.kind == "Deployment").filter_map(|id| {
+            let labels = &snapshot.deployments.get(&id.key)?.meta.labels;
+            let service = labels.get(names::SERVICE).cloned().unwrap_or_else(|| id.key.name.to_string());
+            Some((service, &id.key, draft.outcomes.get(&id.key)?))
+        });
+        let kept = children().filter(|id| id.kind == "ControllerRevision").filter_map(|id| Some(snapshot.revisions.get(&id.key)?.number));
+        View { app, services: deployments.collect(), kept: kept.collect() }
+    }
+
+    fn all(&self, test: impl Fn(&Outcome) -> bool) -> bool {
+        self.services.len() >= self.app.services && self.services.iter().all(|(.., outcome)| test(outcome))
+    }
+
+    fn late(&self) -> Option<&(String, &'d Key, &'d Outcome)> {
+        self.services.iter().find(|(.., outcome)| outcome.late)
+    }
+
+    /// The generation to go back to: the last good one, once, when a service of this one is late.
+    fn way_back(&self) -> Option<i64> {
+        let wanted = self.services.iter().any(|(.., o)| o.late && o.on_failure == OnFailure::RollBack);
+        let good = self.app.status.good.filter(|good| *good < self.app.meta.generation && self.kept.contains(good))?;
+        (wanted && self.app.rolled_back.is_none()).then_some(good)
+    }
+
+    fn status(&self, back: Option<i64>) -> AppStatus {
+        let was = &self.app.status;
+        let phase = self.phase(back);
+        // A generation is good once each template of it has worked, whether or not all its pods are there just now.
+        let good = if self.all(|o| o.proven) { Some(self.app.meta.generation) } else { was.good };
+        let waiting: Vec<String> = if matches!(phase, Phase::Ready | Phase::RolledBack) {
+            Vec::new()
+        } else {
+            self.services.iter().flat_map(|(_, key, o)| o.waiting.iter().map(move |line| format!("{}: {line}", key.name))).collect()
+        };
+        AppStatus {
+            phase,
+            observed: self.app.meta.generation,
+            good,
+            services: self.services.iter().map(|(name, _, outcome)| (name.clone(), service(outcome))).collect(),
+            message: self.message(phase, back),
+            waiting,
+        }
+    }
+
+    fn phase(&self, back: Option<i64>) -> Phase {
+        if self.all(|o| o.complete) {
+            return if self.app.rolled_back.is_some() { Phase::RolledBack } else { Phase::Ready };
+        }
+        if self.late().is_some() && back.is_none() { Phase::Failed } else { Phase::Progressing }
+    }
+
+    fn message(&self, phase: Phase, back: Option<i64>) -> String {
+        let failure = self.late().map(|(_, key, outcome)| failure(key, outcome)).unwrap_or_default();
+        match (phase, back, &self.app.rolled_back) {
+            (_, Some(to), _) => format!("{failure}: going back to revision {to}"),
+            (Phase::RolledBack, _, Some(why)) => format!("rolled back: {why}"),
+            (Phase::Failed, ..) => failure,
+            (Phase::Ready, ..) => "all services are ready".to_owned(),
+            (_, _, Some(why)) => format!("rolling back: {why}"),
+            _ => {
+                let ready = self.services.iter().filter(|(.., o)| o.complete).count();
+                format!("{ready} of {} services are ready", self.services.len().max(self.app.services))
+            }
+        }
+    }
+}
+
+fn failure(key: &Key, outcome: &Outcome) -> String {
+    let why = outcome.waiting.first().map(|line| format!(" ({line})")).unwrap_or_default();
+    format!("{} was not ready in time{why}", key.name)
+}
+
+fn service(outcome: &Outcome) -> ServiceStatus {
+    ServiceStatus {
+        ready: outcome.status.ready,
+        desired: outcome.desired,
+        updated: outcome.status.updated,
+        revision: outcome.revision,
+    }
+}

@@ -1,0 +1,51 @@
+//! What nobody needs any more: objects without their owner, old generations of Apps, old Events.
+
+use super::Action;
+use super::draft::Draft;
+use crate::model::{Key, Name, ObjectId, Unit};
+
+/// Generations of an App that are kept.
+const HISTORY: usize = 10;
+/// Events of a namespace that are kept; trimming begins when there are a tenth more.
+const EVENTS: usize = 500;
+
+pub(super) fn orphan(draft: &mut Draft, id: &ObjectId) {
+    let snapshot = draft.snapshot;
+    let Some(meta) = snapshot.meta(id).filter(|meta| snapshot.is_orphan(meta)) else { return };
+    let unit = Unit::Orphan(id.clone());
+    let owner = meta.owner.as_ref().map(|owner| format!("its {} {} is gone", owner.kind, owner.name)).unwrap_or_default();
+    match snapshot.pods.get(&id.key).filter(|_| id.kind == "Pod") {
+        Some(pod) => draft.end_pod(&unit, pod, &owner),
+        None if meta.deleting => {}
+        None => draft.act(&unit, Action::Delete { object: id.clone(), why: owner.into() }),
+    }
+}
+
+pub(super) fn history(draft: &mut Draft, key: &Key) {
+    let snapshot = draft.snapshot;
+    let Some(app) = snapshot.apps.get(key) else { return };
+    let owned = snapshot.children(&app.meta.uid).filter(|id| id.kind == "ControllerRevision");
+    let mut revisions: Vec<_> = owned.filter_map(|id| snapshot.revisions.get(&id.key)).collect();
+    revisions.sort_by_key(|revision| std::cmp::Reverse(revision.number));
+    let needed = |number: i64| Some(number) == app.status.good || number == app.meta.generation;
+    for revision in revisions.into_iter().skip(HISTORY).filter(|revision| !needed(revision.number)) {
+        let object = ObjectId { kind: "ControllerRevision", key: revision.meta.key.clone() };
+        let why = format!("only {HISTORY} generations are kept");
+        draft.act(&Unit::History(key.clone()), Action::Delete { object, why: why.into() });
+    }
+}
+
+pub(super) fn events(draft: &mut Draft, namespace: &Name) {
+    let first = ObjectId { kind: "Event", key: Key { namespace: namespace.clone(), name: "".into() } };
+    let all = draft.snapshot.others.range(first..).take_while(|(id, _)| id.kind == "Event" && id.key.namespace == *namespace);
+    let mut all: Vec<_> = all.map(|(id, meta)| (meta.version, id)).collect();
+    if all.len() <= EVENTS + EVENTS / 10 {
+        return;
+    }
+    all.sort();
+    let surplus = all.len() - EVENTS;
+    for (_, id) in all.into_iter().take(surplus) {
+        let why = format!("only {EVENTS} events are kept");
+        draft.act(&Unit::Events(namespace.clone()), Action::Delete { object: id.clone(), why: why.into() });
+    }
+}

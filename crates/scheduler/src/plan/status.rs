@@ -1,0 +1,100 @@
+//! What a Deployment says of itself, in Kubernetes' words.
+
+use crate::model::{Condition, Deployment, DeploymentStatus};
+use std::time::Duration;
+
+/// The Deployment's pods once this plan is carried out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub replicas: u32,
+    pub updated: u32,
+    pub ready: u32,
+    pub available: u32,
+}
+
+/// What happens to the rollout in this plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    /// A revision is made, or taken up again.
+    pub new_revision: bool,
+    /// The template's image is not resolved yet.
+    pub unresolved: bool,
+}
+
+pub(super) struct Verdict {
+    pub status: DeploymentStatus,
+    /// The deadline starts again.
+    pub progressed: bool,
+    /// When the deadline passes.
+    pub due: Option<Duration>,
+    pub complete: bool,
+}
+
+pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: Turn, now: Duration) -> Verdict {
+    let was = &deployment.status;
+    let complete = !turn.unresolved
+        && totals.updated == deployment.replicas
+        && totals.replicas == deployment.replicas
+        && totals.available >= deployment.replicas;
+    let more = totals.updated > was.updated || totals.ready > was.ready || totals.available > was.available;
+    let fewer_old = totals.replicas - totals.updated < was.replicas.saturating_sub(was.updated);
+    let moved = turn.new_revision || more || fewer_old;
+    let reason = |condition: &Condition| condition.reason.to_string();
+    let proven = reason(&was.is_progressing) == PROVEN && !turn.new_revision && !turn.unresolved;
+    let (progressing, progressed, due) = if complete {
+        (Condition::new("True", PROVEN, "all pods of the revision are ready"), moved || !proven, None)
+    } else if deployment.paused {
+        (Condition::new("Unknown", "DeploymentPaused", "the rollout is paused"), false, None)
+    } else if proven {
+        // Scaled, or a pod crashed: the revision itself has shown that it works.
+        (was.is_progressing.clone(), false, None)
+    } else {
+        moving(deployment, moved, turn, now)
+    };
+    let status = DeploymentStatus {
+        observed: deployment.meta.generation,
+        replicas: totals.replicas,
+        updated: totals.updated,
+        ready: totals.ready,
+        available: totals.available,
+        is_available: availability(totals.available, deployment.replicas, floor),
+        is_progressing: progressing,
+    };
+    Verdict { status, progressed, due, complete }
+}
+
+/// The reason of a revision that was ready as a whole.
+pub(super) const PROVEN: &str = "NewReplicaSetAvailable";
+/// The reason of a revision that was not ready in time.
+pub(super) const LATE: &str = "ProgressDeadlineExceeded";
+
+fn moving(deployment: &Deployment, moved: bool, turn: Turn, now: Duration) -> (Condition, bool, Option<Duration>) {
+    let was = &deployment.status.is_progressing;
+    let started = &*was.reason == PROVEN || was.reason.is_empty();
+    let due = deployment.deadline.map(|deadline| deployment.progressed + deadline);
+    if !moved && !started && due.is_some_and(|due| due <= now) {
+        let seconds = deployment.deadline.unwrap_or_default().as_secs();
+        let message = format!("the revision is not ready, and nothing moved for {seconds} s");
+        return (Condition::new("False", LATE, &message), false, None);
+    }
+    let failed_before = &*was.reason == LATE && deployment.status.observed == deployment.meta.generation;
+    if failed_before && !moved {
+        return (was.clone(), false, None);
+    }
+    let going = match turn {
+        Turn { unresolved: true, .. } => Condition::new("True", "ResolvingImage", "the image's exact digest is being asked for"),
+        Turn { new_revision: true, .. } => Condition::new("True", "NewReplicaSetCreated", "a new revision is being rolled out"),
+        _ => Condition::new("True", "ReplicaSetUpdated", "a new revision is being rolled out"),
+    };
+    let stamp = moved || started || failed_before;
+    let due = if stamp { deployment.deadline.map(|deadline| now + deadline) } else { due };
+    (going, stamp, due)
+}
+
+fn availability(available: u32, desired: u32, floor: u32) -> Condition {
+    let message = format!("{available} of {desired} pods are available");
+    match available >= floor {
+        true => Condition::new("True", "MinimumReplicasAvailable", &message),
+        false => Condition::new("False", "MinimumReplicasUnavailable", &message),
+    }
+}
