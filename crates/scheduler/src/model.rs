@@ -12,8 +12,8 @@ mod snapshot;
 
 pub use change::LEASES;
 pub use parts::{
-    App, AppStatus, Claim, Condition, Deployment, DeploymentStatus, Endpoint, Key, Labels, Lease, Meta, Name, Node, NodeReady,
-    ObjectId, OnFailure, Owner, Phase, Pod, ReplicaSet, Revision, Service, ServiceStatus, SetStatus, Share, Slice, Template, Trouble,
+    App, AppStatus, Claim, Condition, Deployment, DeploymentStatus, Endpoint, Key, Labels, Lease, Meta, Name, Node, NodeReady, ObjectId,
+    OnFailure, Owner, Phase, Pod, ReplicaSet, Revision, Service, ServiceStatus, SetStatus, Share, Slice, Template, Trouble,
 };
 pub use quantity::{Resources, memory_text, parse_cpu, parse_memory};
 pub use read::{Thing, canonical, read};

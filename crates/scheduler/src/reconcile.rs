@@ -7,7 +7,7 @@
 mod apply;
 mod clock;
 mod follow;
-pub mod status;
+mod status;
 pub mod write;
 
 use crate::model::{Name, Resolution, Snapshot, Unit};

@@ -275,11 +275,7 @@ fn claim(spec: &Value, meta: &Value) -> Claim {
         resources += requests(&container["resources"]);
     }
     let spread = meta.pointer("/annotations").and_then(|a| a.get(names::SPREAD)).and_then(Value::as_str);
-    Claim {
-        resources,
-        node_labels: labels(spec, "/nodeSelector"),
-        spread: spread.filter(|s| *s != "node").unwrap_or("").into(),
-    }
+    Claim { resources, node_labels: labels(spec, "/nodeSelector"), spread: spread.filter(|s| *s != "node").unwrap_or("").into() }
 }
 
 /// As in Kubernetes, a limit without a request is a request.

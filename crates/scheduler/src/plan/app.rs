@@ -120,10 +120,5 @@ fn failure(key: &Key, outcome: &Outcome) -> String {
 }
 
 fn service(outcome: &Outcome) -> ServiceStatus {
-    ServiceStatus {
-        ready: outcome.status.ready,
-        desired: outcome.desired,
-        updated: outcome.status.updated,
-        revision: outcome.revision,
-    }
+    ServiceStatus { ready: outcome.status.ready, desired: outcome.desired, updated: outcome.status.updated, revision: outcome.revision }
 }

@@ -78,8 +78,7 @@ impl<'a> Turnover<'a> {
         let group = |set| Group::new(draft, set, deployment.min_ready);
         let old = sets.into_iter().filter(|set| !matching.is_some_and(|m| std::ptr::eq(m, *set))).map(group).collect();
         let new = matching.map(group);
-        let mut turnover =
-            Turnover { deployment, unit, current: Current::None, unresolved: false, old, new, waiting: Vec::new(), newest };
+        let mut turnover = Turnover { deployment, unit, current: Current::None, unresolved: false, old, new, waiting: Vec::new(), newest };
         turnover.current = turnover.find_current(draft, matching);
         turnover
     }

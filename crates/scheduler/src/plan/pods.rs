@@ -89,12 +89,7 @@ impl<'a> Group<'a> {
 
     /// What the ReplicaSet says of itself once `created` more pods are there.
     pub fn status(&self, generation: i64, created: u32) -> SetStatus {
-        SetStatus {
-            observed: generation,
-            replicas: u32_of(self.active.len()) + created,
-            ready: self.ready(),
-            available: self.available(),
-        }
+        SetStatus { observed: generation, replicas: u32_of(self.active.len()) + created, ready: self.ready(), available: self.available() }
     }
 
     pub fn count_nodes(&self, on_node: &mut BTreeMap<Name, u32>) {
@@ -128,7 +123,11 @@ fn reason(pod: &Pod) -> Option<String> {
         return (pod.node.is_none() && !why.is_empty()).then(|| why.to_string());
     }
     let trouble = pod.trouble.as_ref()?;
-    Some(if trouble.message.is_empty() { trouble.reason.to_string() } else { format!("{}: {}", trouble.reason, first_line(&trouble.message)) })
+    Some(if trouble.message.is_empty() {
+        trouble.reason.to_string()
+    } else {
+        format!("{}: {}", trouble.reason, first_line(&trouble.message))
+    })
 }
 
 /// The wasm backtrace below it is for `describe`.
