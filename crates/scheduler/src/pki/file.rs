@@ -8,7 +8,7 @@ use super::{Error, Result};
 
 /// Writes a file that only its owner may read (on Unix; on Windows the folder's rights hold), durable before it returns. A crash
 /// leaves the old file or the new one.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, bytes).map_err(|source| Error::File { act: "writing", path: path.display().to_string(), source })
 }
 
