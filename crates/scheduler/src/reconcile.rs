@@ -87,14 +87,11 @@ async fn lead(objects: &Objects, resolver: &Arc<dyn Resolve>, apps: &Arc<dyn App
 type Asked = (crate::model::Key, Name);
 
 struct Leader {
-    objects: Objects,
+    hands: apply::Hands,
     resolver: Arc<dyn Resolve>,
-    apps: Arc<dyn AppWriter>,
     follower: Follower,
     snapshot: Snapshot,
     clock: Clock,
-    /// Holds while nobody else leads.
-    guard: crate::store::Guard,
     wakes: BTreeMap<Unit, Duration>,
     answers: (mpsc::UnboundedSender<(Asked, Result<String, String>)>, mpsc::UnboundedReceiver<(Asked, Result<String, String>)>),
     registry: Arc<tokio::sync::Semaphore>,
@@ -109,13 +106,11 @@ impl Leader {
         let everything = snapshot.all_units();
         everything.into_iter().for_each(|unit| snapshot.mark(unit));
         Ok(Leader {
-            objects: objects.clone(),
+            hands: apply::Hands { objects: objects.clone(), apps: apps.clone(), guard },
             resolver: resolver.clone(),
-            apps: apps.clone(),
             follower,
             snapshot,
             clock,
-            guard,
             wakes: BTreeMap::new(),
             answers: mpsc::unbounded_channel(),
             registry: Arc::new(tokio::sync::Semaphore::new(ASKED_AT_ONCE)),

@@ -1,13 +1,14 @@
 //! Carries a plan out: each unit's actions in one commit, all units at once.
 
 use super::write::{Fresh, kind_of, reads, writes};
-use super::{CONFLICT, Leader, Written};
+use super::{AppWriter, CONFLICT, Leader, Written};
 use crate::model::{Key, ObjectId, Snapshot, Unit};
 use crate::objects::{Error, Object, Objects, Result, Write};
 use crate::plan::{Action, Step};
 use crate::store::{Commit, Guard, Op};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whoever put this key last leads.
@@ -25,6 +26,14 @@ pub async fn take_lead(objects: &Objects) -> Result<Guard> {
         Commit::Done(revision) => Ok(Guard::Modified(LEADER.to_owned(), revision)),
         Commit::Conflict(key) => Err(Error::GuardFailed { key }),
     }
+}
+
+/// What it takes to carry out a plan, without the loop's own state.
+pub(super) struct Hands {
+    pub objects: Objects,
+    pub apps: Arc<dyn AppWriter>,
+    /// Holds while nobody else leads.
+    pub guard: Guard,
 }
 
 /// What came of one unit.
@@ -46,7 +55,8 @@ impl Leader {
         }
         let mut applied = Vec::new();
         {
-            let mut running: FuturesUnordered<_> = units.into_iter().map(|(unit, actions)| self.apply_unit(unit, actions)).collect();
+            let (hands, snapshot) = (&self.hands, &self.snapshot);
+            let mut running: FuturesUnordered<_> = units.into_iter().map(|(unit, actions)| hands.apply(snapshot, unit, actions)).collect();
             while let Some(one) = running.next().await {
                 applied.push(one);
             }
@@ -55,46 +65,6 @@ impl Leader {
             self.note(one, now)?;
         }
         Ok(())
-    }
-
-    async fn apply_unit(&self, unit: Unit, actions: Vec<Action>) -> Applied {
-        let mut applied = Applied { unit, written: Vec::new(), removed: Vec::new(), result: Ok(()) };
-        applied.result = self.carry_out(actions, &mut applied).await;
-        applied
-    }
-
-    async fn carry_out(&self, actions: Vec<Action>, applied: &mut Applied) -> Result<()> {
-        for action in &actions {
-            if let Action::RollBack { app, generation, to, why } = action {
-                self.roll_back(app, *generation, *to, why).await?;
-            }
-        }
-        let mut found = BTreeMap::new();
-        for id in reads(actions.iter(), &self.snapshot) {
-            if let Some(object) = get(&self.objects, &id).await? {
-                found.insert(id, object);
-            }
-        }
-        let all = build(&actions, found, &self.snapshot)?;
-        for writes in split(all) {
-            let removed = removals(&writes);
-            let guarded = std::iter::once(Write::Guard(self.guard.clone())).chain(writes).collect();
-            let written = self.objects.commit(guarded).await?;
-            applied.written.extend(written);
-            applied.removed.extend(removed);
-        }
-        Ok(())
-    }
-
-    async fn roll_back(&self, app: &Key, generation: i64, to: i64, why: &str) -> Result<()> {
-        match self.apps.roll_back(&app.namespace, &app.name, generation, to, why).await {
-            Ok(Written::Done) => Ok(()),
-            Ok(Written::Stale) => Err(conflict("App", app)),
-            Err(error) => {
-                tracing::warn!(%app, to, %error, "rolling back failed");
-                Err(conflict("App", app))
-            }
-        }
     }
 
     /// Takes the outcome into the snapshot; a unit that met a newer object is planned again once the watch told of it.
@@ -123,6 +93,48 @@ impl Leader {
     fn again(&mut self, unit: Unit, at: Duration) {
         let wake = self.wakes.entry(unit).or_insert(at);
         *wake = at.min(*wake);
+    }
+}
+
+impl Hands {
+    async fn apply(&self, snapshot: &Snapshot, unit: Unit, actions: Vec<Action>) -> Applied {
+        let mut applied = Applied { unit, written: Vec::new(), removed: Vec::new(), result: Ok(()) };
+        applied.result = self.carry_out(snapshot, actions, &mut applied).await;
+        applied
+    }
+
+    async fn carry_out(&self, snapshot: &Snapshot, actions: Vec<Action>, applied: &mut Applied) -> Result<()> {
+        for action in &actions {
+            if let Action::RollBack { app, generation, to, why } = action {
+                self.roll_back(app, *generation, *to, why).await?;
+            }
+        }
+        let mut found = BTreeMap::new();
+        for id in reads(actions.iter(), snapshot) {
+            if let Some(object) = get(&self.objects, &id).await? {
+                found.insert(id, object);
+            }
+        }
+        let all = build(&actions, found, snapshot)?;
+        for writes in split(all) {
+            let removed = removals(&writes);
+            let guarded = std::iter::once(Write::Guard(self.guard.clone())).chain(writes).collect();
+            let written = self.objects.commit(guarded).await?;
+            applied.written.extend(written);
+            applied.removed.extend(removed);
+        }
+        Ok(())
+    }
+
+    async fn roll_back(&self, app: &Key, generation: i64, to: i64, why: &str) -> Result<()> {
+        match self.apps.roll_back(&app.namespace, &app.name, generation, to, why).await {
+            Ok(Written::Done) => Ok(()),
+            Ok(Written::Stale) => Err(conflict("App", app)),
+            Err(error) => {
+                tracing::warn!(%app, to, %error, "rolling back failed");
+                Err(conflict("App", app))
+            }
+        }
     }
 }
 
