@@ -82,6 +82,8 @@ kinds! {
     APP                   = "wctl.dev" "v1" "App" "apps" "app" ["a"], true, true, false;
     // What a namespace allows its deployers; only an admin writes it.
     POLICY                = "wctl.dev" "v1" "Policy" "policies" "policy" ["pol"], true, false, false;
+    // A host and path that an App has; written by the API alone, in the App's own commit.
+    ROUTE_CLAIM           = "wctl.dev" "v1" "RouteClaim" "routeclaims" "routeclaim" ["route", "routes"], false, false, false;
     DEPLOYMENT            = "apps" "v1" "Deployment" "deployments" "deployment" ["deploy"], true, true, true;
     REPLICA_SET           = "apps" "v1" "ReplicaSet" "replicasets" "replicaset" ["rs"], true, true, true;
     CONTROLLER_REVISION   = "apps" "v1" "ControllerRevision" "controllerrevisions" "controllerrevision" [], true, false, false;
@@ -91,6 +93,8 @@ kinds! {
     NAMESPACE             = "" "v1" "Namespace" "namespaces" "namespace" ["ns"], false, true, false;
     CONFIG_MAP            = "" "v1" "ConfigMap" "configmaps" "configmap" ["cm"], true, false, false;
     SECRET                = "" "v1" "Secret" "secrets" "secret" [], true, false, false;
+    // Charts make one for each release; guests have no access to the API, so nothing comes of it.
+    SERVICE_ACCOUNT       = "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"], true, false, false;
     EVENT                 = "" "v1" "Event" "events" "event" ["ev"], true, false, false;
     JOB                   = "batch" "v1" "Job" "jobs" "job" [], true, true, false;
     CRON_JOB              = "batch" "v1" "CronJob" "cronjobs" "cronjob" ["cj"], true, true, false;

@@ -5,30 +5,48 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use artifact::blobs::Blobs;
+use artifact::registry::{Client, Embedded, Options};
 use axum::Router;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::auth::Identity;
-use crate::objects::{Objects, Seal};
-use crate::store::memory::Memory;
+use crate::auth::{self, Identity, Tokens};
+use crate::kinds::NAMESPACE;
+use crate::names;
+use crate::objects::{self, Object, Objects, Seal, Write};
+use crate::pki::Authority;
+use crate::reconcile;
+use crate::store::Store;
+use crate::store::redb::Redb;
 
+mod chores;
 mod folder;
+mod images;
+mod prune;
+mod registry;
+mod serve;
 
 use folder::Folder;
+pub use images::Images;
 
 /// What a server is made of.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The data folder, made where it is missing.
     pub data: PathBuf,
-    /// Host names and addresses that the server's certificate is for, besides `localhost` and the loopback addresses.
+    /// Host names and addresses that the server's certificate is for, besides `localhost`, the loopback addresses and this machine's
+    /// name.
     pub names: Vec<String>,
+    /// How tags are looked up in other registries; `embedded` is set by the server.
+    pub registries: Options,
 }
 
 impl Config {
     /// A server on a data folder, for this machine alone.
     pub fn new(data: impl Into<PathBuf>) -> Config {
-        Config { data: data.into(), names: Vec::new() }
+        Config { data: data.into(), names: Vec::new(), registries: Options::default() }
     }
 }
 
@@ -109,24 +127,49 @@ pub fn listen(address: &str) -> Result<TcpListener, Error> {
 
 /// A control plane whose data folder is open and locked.
 pub struct Server {
-    folder: folder::Folder,
+    folder: Folder,
+    names: Vec<String>,
+    authority: Authority,
+    admin_token: String,
     api: Api,
-    access: Access,
+    blobs: Blobs,
+    images: Client,
+    stop: CancellationToken,
 }
 
-/// What a client needs to talk to this server.
-struct Access {
-    admin_token: String,
-    ca_pem: String,
+fn opening<E: std::error::Error>(what: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| {
+        let mut why = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            // Some errors already print what is beneath them.
+            if !why.contains(&inner.to_string()) {
+                why = format!("{why}: {inner}");
+            }
+            source = inner.source();
+        }
+        Error::Open { what, why }
+    }
 }
 
 impl Server {
     /// Takes the data folder, opens what is in it, and makes what is missing: the CA, the admin's token, the namespace `default`.
     pub async fn open(config: Config) -> Result<Server, Error> {
         let folder = Folder::open(&config.data)?;
-        let seal = Seal::ephemeral().map_err(|e| Error::Open { what: "the store", why: e.to_string() })?;
-        let api = Api::new(Objects::new(Arc::new(Memory::new()), seal));
-        Ok(Server { folder, api, access: Access { admin_token: String::new(), ca_pem: String::new() } })
+        let pki = folder.sub("pki")?;
+        let authority = Authority::open_or_create(&pki).map_err(opening("the cluster's CA"))?;
+        let store: Arc<dyn Store> = Arc::new(Redb::open(folder.sub("store")?.join("state.redb")).map_err(opening("the store"))?);
+        let seal = Seal::load(&*store, authority.cluster_key()).await.map_err(opening("the store's secrets"))?;
+        let objects = Objects::new(store.clone(), seal);
+        let tokens = Tokens::new(store);
+        let admin_token = tokens.admin(&pki.join("admin.token")).await.map_err(opening("the admin's token"))?;
+        let blobs = Blobs::open(folder.sub("registry")?).map_err(opening("the registry"))?;
+        let options = Options { embedded: Some(Embedded::Local(blobs.clone())), ..config.registries };
+        let images = Client::new(options).map_err(opening("the registry client"))?;
+        bootstrap(&objects).await.map_err(opening("the namespace default"))?;
+        let stop = CancellationToken::new();
+        let api = Api::new(objects, tokens, stop.clone());
+        Ok(Server { folder, names: config.names, authority, admin_token, api, blobs, images, stop })
     }
 
     /// The API for a client in this process, which is `who` without a token.
@@ -136,30 +179,76 @@ impl Server {
 
     /// Serves the API and the registry on `listener`, with TLS, and reconciles, until `shutdown`; then finishes what is under way.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let Server { folder, api, .. } = self;
+        let Server { folder, names, authority, api, blobs, images, stop, .. } = self;
+        let address = |source| Error::Listen { address: listener.local_addr().map(|a| a.to_string()).unwrap_or_default(), source };
+        listener.set_nonblocking(true).map_err(address)?;
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|source| Error::Listen { address: "the listener".to_owned(), source })?;
+        let tls = authority.server_config(&names).map_err(opening("the server's certificate"))?;
+        let router = routes(&api, &blobs);
+        let mut tasks = tokio::task::JoinSet::new();
+        let resolver = Arc::new(Images::new(images));
+        tasks.spawn(reconcile::run(api.objects().clone(), resolver, Arc::new(api.clone()), stop.clone().cancelled_owned()));
+        tasks.spawn(chores::run(api.objects().clone(), blobs, stop.clone()));
+        tasks.spawn(serve::serve(listener, tls, router, stop.clone()));
         shutdown.await;
-        drop((listener, api, folder));
+        stop.cancel();
+        while tasks.join_next().await.is_some() {}
+        drop(folder);
         Ok(())
     }
 
     /// A kubeconfig with which the admin reaches this server at `url` (`https://HOST:PORT`).
     pub fn kubeconfig(&self, url: &str) -> String {
-        let _ = url;
-        String::new()
+        auth::kubeconfig(url, self.ca_pem(), &self.admin_token)
     }
 
     /// The admin's bearer token.
     pub fn admin_token(&self) -> &str {
-        &self.access.admin_token
+        &self.admin_token
     }
 
     /// The certificate of the cluster's CA, PEM.
     pub fn ca_pem(&self) -> &str {
-        &self.access.ca_pem
+        self.authority.ca_pem()
     }
 
     /// The objects, without the API in front.
     pub fn objects(&self) -> &Objects {
         self.api.objects()
+    }
+
+    /// The embedded registry's blobs, for a node in this process ([`Embedded::Local`]).
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// A client of all registries, the embedded one included.
+    pub fn images(&self) -> &Client {
+        &self.images
+    }
+}
+
+fn routes(api: &Api, blobs: &Blobs) -> Router {
+    let registry = registry::router(api.clone(), blobs.clone());
+    let prune = prune::router(api.clone(), blobs.clone());
+    Router::new().merge(registry).merge(prune).fallback_service(api.router())
+}
+
+/// What every cluster has from the first moment.
+async fn bootstrap(objects: &Objects) -> objects::Result<()> {
+    if objects.get(&NAMESPACE, "", names::DEFAULT_NAMESPACE).await?.is_some() {
+        return Ok(());
+    }
+    let mut namespace = Object(json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": names::DEFAULT_NAMESPACE, "labels": { "kubernetes.io/metadata.name": names::DEFAULT_NAMESPACE } },
+        "spec": {}, "status": { "phase": "Active" },
+    }));
+    namespace.stamp_new(&uuid::Uuid::new_v4().to_string(), jiff::Timestamp::now());
+    match objects.commit(vec![Write::Create(namespace)]).await {
+        // Another server of this cluster was first.
+        Err(objects::Error::AlreadyExists { .. }) => Ok(()),
+        other => other.map(drop),
     }
 }

@@ -71,6 +71,12 @@ impl Selector {
         Ok(Selector { labels, fields })
     }
 
+    /// The same, and only this name.
+    pub fn and_name(mut self, name: &str) -> Selector {
+        self.fields.push(FieldRequirement { path: vec!["metadata", "name"], value: name.to_owned(), equal: true });
+        self
+    }
+
     /// Whether everything matches.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()

@@ -160,7 +160,7 @@ static INGRESS: &[Field] = &[
                             "paths",
                             List(&[
                                 yes("path", Text),
-                                yes("pathType", Word(&["Prefix", "ImplementationSpecific"])),
+                                yes("pathType", Word(&["Prefix", "Exact", "ImplementationSpecific"])),
                                 yes("backend", Object(BACKEND)),
                             ]),
                         )]),

@@ -1,0 +1,210 @@
+//! Deletion of one object, and of all that a selector matches.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::auth::Identity;
+use crate::kinds::{APP, KINDS, Kind, NAMESPACE};
+use crate::names;
+use crate::objects::{Object, Write};
+
+use super::admit::Manner;
+use super::path::Query;
+use super::reply::{self, Form};
+use super::selector::Selector;
+use super::status::{self, Refusal, Result};
+use super::{Api, Call, Target, access, apps, body, read};
+
+/// How often a deletion is tried again when others write the same objects.
+const TRIES: usize = 8;
+/// Objects of a namespace that are deleted in one commit.
+const BATCH: usize = 100;
+
+/// What a client says about a deletion, in the URL or in the body.
+#[derive(Debug, Default)]
+struct Options {
+    uid: Option<String>,
+    version: Option<String>,
+    orphan: bool,
+    dry_run: bool,
+}
+
+impl Options {
+    fn of(query: &Query, body: &Value) -> Result<Options> {
+        let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let policy = query.get("propagationPolicy").map(str::to_owned).or_else(|| text("/propagationPolicy"));
+        let orphan = match policy.as_deref() {
+            // What an object owns is collected in the background, soon after; Foreground asks for no more than the order.
+            None | Some("Background" | "Foreground") => false,
+            Some("Orphan") => true,
+            Some(other) => return Err(Refusal::bad_request(format!("propagationPolicy must be Background, Foreground or Orphan, not {other:?}"))),
+        };
+        let dry_run = Manner::of(query)?.dry_run || body["dryRun"].as_array().is_some_and(|d| d.iter().any(|d| d == "All"));
+        Ok(Options { uid: text("/preconditions/uid"), version: text("/preconditions/resourceVersion"), orphan, dry_run })
+    }
+
+    fn check(&self, kind: &Kind, object: &Object) -> Result<()> {
+        let version = object.resource_version().to_string();
+        let differs = |wanted: &Option<String>, is: &str| wanted.as_deref().is_some_and(|wanted| wanted != is);
+        if differs(&self.uid, object.uid()) || differs(&self.version, &version) {
+            let why = format!("the precondition does not hold: its uid is {} and its resourceVersion {version}", object.uid());
+            return Err(Refusal::conflict(kind, object.name(), &why));
+        }
+        Ok(())
+    }
+}
+
+async fn options(query: &Query, headers: &http::HeaderMap, given: axum::body::Body) -> Result<Options> {
+    let bytes = body::whole(headers, given).await?;
+    let value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request(format!("the body is not JSON: {e}")))? };
+    Options::of(query, &value)
+}
+
+/// DELETE of one object.
+pub(super) async fn one(call: Call) -> Result<Response> {
+    let Call { api, who, target, query, headers, body } = call;
+    let options = options(&query, &headers, body).await?;
+    let object = remove(&api, &who, &target, &options).await?;
+    // What is not gone yet is shown as it is now.
+    let gone = object.finalizers().next().is_none();
+    let body = if gone { status::success(target.kind, object.name(), object.uid()) } else { object.0 };
+    Ok(reply::json(StatusCode::OK, &body, &[]))
+}
+
+/// DELETE of all objects that a selector matches.
+pub(super) async fn all(call: Call) -> Result<Response> {
+    let Call { api, who, target, query, headers, body } = call;
+    let selector = Selector::of(target.kind, &query)?;
+    let options = options(&query, &headers, body).await?;
+    let selected = read::select(&api, &target, &selector, None, None).await?;
+    for item in &selected.items {
+        let object = Object(item.clone());
+        let namespace = target.kind.namespaced.then(|| object.namespace().to_owned());
+        let each = Target { kind: target.kind, namespace, name: Some(object.name().to_owned()), part: String::new() };
+        match remove(&api, &who, &each, &options).await {
+            Err(refusal) if refusal.code == 404 => {}
+            other => drop(other?),
+        }
+    }
+    let meta = json!({ "resourceVersion": selected.version.to_string() });
+    let body = Form::Whole.list(target.kind, selected.items, meta, jiff::Timestamp::now());
+    Ok(reply::json(StatusCode::OK, &body, &[]))
+}
+
+async fn remove(api: &Api, who: &Identity, target: &Target, options: &Options) -> Result<Object> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let object = read::object(api, target).await?;
+        options.check(target.kind, &object)?;
+        access::owns(who, target.kind, object.name(), &object.0)?;
+        if options.dry_run {
+            return Ok(object);
+        }
+        match attempt(api, target, &object, options).await {
+            Err(refusal) if tries < TRIES && (refusal.reason == "Conflict" || is_about_another(&refusal, &object)) => continue,
+            done => return done,
+        }
+    }
+}
+
+/// A child that went while its App was being deleted.
+fn is_about_another(refusal: &Refusal, object: &Object) -> bool {
+    refusal.code == 404 && refusal.about.as_ref().is_some_and(|(_, _, name)| name != object.name())
+}
+
+async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options) -> Result<Object> {
+    let kind = target.kind;
+    let refusal = |e| reply::refusal(kind, object.name(), e);
+    if object.finalizers().next().is_some() {
+        return mark(api, object).await;
+    }
+    if kind == &NAMESPACE {
+        return namespace(api, object).await;
+    }
+    let mut writes = if kind == &APP && !options.orphan {
+        apps::removals(api, object).await?
+    } else {
+        let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+        vec![Write::Delete { kind, namespace, name, resource_version: Some(object.resource_version()) }]
+    };
+    if options.orphan {
+        writes.extend(disowned(api, object).await?);
+    }
+    api.0.objects.commit(writes).await.map_err(refusal)?;
+    Ok(object.clone())
+}
+
+/// Says that an object is to go, to those who still have to finish something before it does.
+async fn mark(api: &Api, object: &Object) -> Result<Object> {
+    if object.deletion_timestamp().is_some() {
+        return Ok(object.clone());
+    }
+    let kind = object.known_kind().map_err(|e| Refusal::internal(e.to_string()))?;
+    let mut marked = object.clone();
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    marked.metadata_mut().insert("deletionTimestamp".to_owned(), json!(now));
+    marked.metadata_mut().insert("deletionGracePeriodSeconds".to_owned(), json!(0));
+    let stored = api.0.objects.commit(vec![Write::Update(marked.clone())]).await.map_err(|e| reply::refusal(kind, object.name(), e))?;
+    Ok(stored.into_iter().next().unwrap_or(marked))
+}
+
+/// Dependents without their reference to an owner that goes alone.
+async fn disowned(api: &Api, owner: &Object) -> Result<Vec<Write>> {
+    let mut writes = Vec::new();
+    for kind in KINDS.iter().copied().filter(|kind| kind.namespaced) {
+        let list = api.0.objects.list(kind, Some(owner.namespace()), 0, None).await.map_err(|e| reply::refusal(kind, "", e))?;
+        for mut object in list.items {
+            let Some(owners) = object.metadata_mut().get_mut("ownerReferences").and_then(Value::as_array_mut) else { continue };
+            let before = owners.len();
+            owners.retain(|reference| reference["uid"] != owner.uid());
+            if owners.len() != before {
+                writes.push(Write::Update(object));
+            }
+        }
+    }
+    Ok(writes)
+}
+
+/// A namespace and everything in it: nothing new comes in first, then it is emptied, then it goes.
+async fn namespace(api: &Api, namespace: &Object) -> Result<Object> {
+    let name = namespace.name();
+    if name == names::DEFAULT_NAMESPACE {
+        return Err(Refusal::forbidden(&NAMESPACE, name, "it is the namespace that is meant when none is named, so it stays"));
+    }
+    let mut going = namespace.clone();
+    going.set_status(json!({ "phase": "Terminating" }));
+    let going = mark(api, &going).await?;
+    // Apps first: with them go their children and the routes that they claim.
+    let kinds = std::iter::once(&APP).chain(KINDS.iter().copied().filter(|kind| kind.namespaced && *kind != &APP));
+    for kind in kinds {
+        empty(api, kind, name).await?;
+    }
+    let version = Some(going.resource_version());
+    let delete = Write::Delete { kind: &NAMESPACE, namespace: String::new(), name: name.to_owned(), resource_version: version };
+    api.0.objects.commit(vec![delete]).await.map_err(|e| reply::refusal(&NAMESPACE, name, e))?;
+    Ok(going)
+}
+
+async fn empty(api: &Api, kind: &'static Kind, namespace: &str) -> Result<()> {
+    loop {
+        let page = api.0.objects.list(kind, Some(namespace), BATCH, None).await.map_err(|e| reply::refusal(kind, "", e))?;
+        if page.items.is_empty() {
+            return Ok(());
+        }
+        for object in &page.items {
+            let writes = if kind == &APP {
+                apps::removals(api, object).await?
+            } else {
+                let name = object.name().to_owned();
+                vec![Write::Delete { kind, namespace: namespace.to_owned(), name, resource_version: None }]
+            };
+            match api.0.objects.commit(writes).await.map_err(|e| reply::refusal(kind, object.name(), e)) {
+                // Somebody else changed or deleted it meanwhile; the next round sees how it is now.
+                Err(refusal) if matches!(refusal.code, 404 | 409) => {}
+                other => drop(other?),
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The nodes' own connections: what the server asks of them and what they answer. Nodes dial out, so the asks ride a request that
+//! the node keeps open.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{StatusCode, header};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tokio_util::sync::CancellationToken;
+
+use super::path::Query;
+use super::status::{Refusal, Result};
+
+/// How long a node may take to start an answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// Pieces of an answer that wait for a client that reads slowly.
+const PIECES: usize = 16;
+
+/// What a node answers: the pieces of its body, or why there are none.
+pub(super) type Answered = Result<mpsc::Receiver<Bytes>>;
+
+/// The nodes that are connected and the questions that are open. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Links(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    nodes: HashMap<String, mpsc::UnboundedSender<Value>>,
+    open: HashMap<(String, String), oneshot::Sender<Answered>>,
+}
+
+impl Links {
+    /// Asks a node; `ask` gets an `id`.
+    pub(super) async fn ask(&self, node: &str, mut ask: Value) -> Answered {
+        let id = uuid::Uuid::new_v4().to_string();
+        ask["id"] = Value::String(id.clone());
+        let (sender, answer) = oneshot::channel();
+        let key = (node.to_owned(), id);
+        {
+            let mut state = self.0.lock();
+            let sent = state.nodes.get(node).is_some_and(|asks| asks.send(ask).is_ok());
+            if !sent {
+                return Err(Refusal::unavailable(format!("node {node} is not connected, so it cannot be asked")));
+            }
+            state.open.insert(key.clone(), sender);
+        }
+        let forget = Forget { links: self.clone(), key };
+        let answered = tokio::time::timeout(ANSWERS_WITHIN, answer).await;
+        drop(forget);
+        match answered {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(_)) => Err(Refusal::unavailable(format!("node {node} went away before it answered"))),
+            Err(_) => Err(Refusal::timeout(format!("node {node} did not answer within {} s", ANSWERS_WITHIN.as_secs()))),
+        }
+    }
+
+    /// What is asked of a node, one JSON object a line, for as long as it listens; a newer connection takes over from an older one.
+    pub(super) fn asks(&self, node: &str, stop: CancellationToken) -> Response {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.0.lock().nodes.insert(node.to_owned(), sender);
+        let lines = UnboundedReceiverStream::new(receiver).map(|ask| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{ask}\n"))));
+        let body = Body::from_stream(lines.take_until(stop.cancelled_owned()));
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+
+    /// A node's answer: its body is passed on as it comes, until the one who asked has gone. With `?error=SENTENCE` (and `code`)
+    /// the node says why there is none.
+    pub(super) async fn answer(&self, node: &str, id: &str, query: &Query, body: Body) -> Result<Response> {
+        let open = self.0.lock().open.remove(&(node.to_owned(), id.to_owned()));
+        let Some(open) = open else { return Err(Refusal::new(404, "NotFound", format!("nobody waits for the answer {id}"))) };
+        if let Some(error) = query.get("error") {
+            let code = query.number("code")?.and_then(|c| u16::try_from(c).ok()).filter(|c| (400..600).contains(c)).unwrap_or(500);
+            let reason = if code == 404 { "NotFound" } else if code == 400 { "BadRequest" } else { "InternalError" };
+            // Whoever asked may have gone; then nobody is left to tell.
+            let _ = open.send(Err(Refusal::new(code, reason, error)));
+            return Ok(StatusCode::OK.into_response());
+        }
+        let (pieces, receiver) = mpsc::channel(PIECES);
+        let _ = open.send(Ok(receiver));
+        let mut stream = body.into_data_stream();
+        loop {
+            tokio::select! {
+                // The client has gone: the node need not go on.
+                () = pieces.closed() => break,
+                piece = stream.next() => match piece {
+                    Some(Ok(piece)) => {
+                        if pieces.send(piece).await.is_err() {
+                            break;
+                        }
+                    }
+                    _ => break,
+                },
+            }
+        }
+        Ok(StatusCode::OK.into_response())
+    }
+}
+
+/// Forgets a question when the one who asked it has gone, at whatever point.
+struct Forget {
+    links: Links,
+    key: (String, String),
+}
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        self.links.0.lock().open.remove(&self.key);
+    }
+}
+
+/// The pieces as a body.
+pub(super) fn body(pieces: mpsc::Receiver<Bytes>) -> Body {
+    Body::from_stream(ReceiverStream::new(pieces).map(Ok::<_, std::convert::Infallible>))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    async fn first_line(response: Response) -> (Value, impl futures::Stream) {
+        let mut stream = response.into_body().into_data_stream();
+        let line = stream.next().await.unwrap().unwrap();
+        (serde_json::from_slice(&line).unwrap(), stream)
+    }
+
+    #[tokio::test]
+    async fn an_ask_reaches_the_node_and_its_answer_streams_back() {
+        let links = Links::default();
+        let asks = links.asks("n1", CancellationToken::new());
+        let asking = tokio::spawn({
+            let links = links.clone();
+            async move { links.ask("n1", json!({ "ask": "logs" })).await }
+        });
+        let (ask, _open) = first_line(asks).await;
+        assert_eq!(ask["ask"], "logs");
+        let id = ask["id"].as_str().unwrap().to_owned();
+        assert_eq!(links.answer("other", &id, &Query::default(), Body::empty()).await.unwrap_err().code, 404);
+        let answering = tokio::spawn({
+            let links = links.clone();
+            async move { links.answer("n1", &id, &Query::default(), Body::from("hello")).await.map(|r| r.status()) }
+        });
+        let mut pieces = asking.await.unwrap().unwrap();
+        assert_eq!(pieces.recv().await.as_deref(), Some(&b"hello"[..]));
+        assert_eq!(pieces.recv().await, None);
+        assert_eq!(answering.await.unwrap().unwrap(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_there_is_named() {
+        let refusal = Links::default().ask("gone", json!({})).await.unwrap_err();
+        assert_eq!(refusal.code, 503);
+        assert!(refusal.message.contains("node gone"), "{}", refusal.message);
+    }
+}

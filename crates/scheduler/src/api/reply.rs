@@ -1,0 +1,170 @@
+//! Answers that carry objects, in the form that the client accepts: whole, as a table, or metadata alone.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::kinds::Kind;
+use crate::objects;
+
+use super::columns;
+use super::path::Query;
+use super::status::Refusal;
+
+/// How a client wants to see objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As they are.
+    Whole,
+    /// Rows of a `meta.k8s.io/v1` Table, with what they hold of each object.
+    Table(Include),
+    /// `meta.k8s.io/v1` PartialObjectMetadata.
+    Metadata,
+}
+
+/// What the rows of a table hold of their object, besides its cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+impl Form {
+    /// The first form in `Accept` that is known; whole objects where nothing else is said.
+    pub(super) fn of(headers: &HeaderMap, query: &Query) -> Form {
+        let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        for choice in accept.split(',') {
+            let mut parts = choice.split(';').map(str::trim);
+            if !matches!(parts.next(), Some("application/json" | "*/*" | "application/*")) {
+                continue;
+            }
+            match parts.find_map(|p| p.strip_prefix("as=")) {
+                Some("Table") => return Form::Table(Include::of(query)),
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Form::Metadata,
+                Some(_) => continue,
+                None => return Form::Whole,
+            }
+        }
+        Form::Whole
+    }
+
+    /// One object.
+    pub(super) fn one(self, kind: &Kind, object: &Value, now: jiff::Timestamp) -> Value {
+        match self {
+            Form::Whole => object.clone(),
+            Form::Metadata => metadata_of(object),
+            Form::Table(include) => {
+                let meta = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
+                columns::table(kind, std::slice::from_ref(object), meta, include, now)
+            }
+        }
+    }
+
+    /// A list; `meta` holds its resourceVersion and, where there is more, `continue`.
+    pub(super) fn list(self, kind: &Kind, items: Vec<Value>, meta: Value, now: jiff::Timestamp) -> Value {
+        match self {
+            Form::Whole => json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": meta, "items": items }),
+            Form::Metadata => json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
+                "items": items.iter().map(metadata_of).collect::<Vec<_>>(),
+            }),
+            Form::Table(include) => columns::table(kind, &items, meta, include, now),
+        }
+    }
+}
+
+impl Include {
+    fn of(query: &Query) -> Include {
+        match query.get("includeObject") {
+            Some("None") => Include::None,
+            Some("Object") => Include::Object,
+            _ => Include::Metadata,
+        }
+    }
+
+    pub(super) fn show(self, object: &Value) -> Option<Value> {
+        match self {
+            Include::None => None,
+            Include::Metadata => Some(metadata_of(object)),
+            Include::Object => Some(object.clone()),
+        }
+    }
+}
+
+fn metadata_of(object: &Value) -> Value {
+    json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] })
+}
+
+/// An answer with a JSON body, and a `Warning:` header for each sentence.
+pub(super) fn json(code: StatusCode, body: &Value, warnings: &[String]) -> Response {
+    let mut response = (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
+    for warning in warnings {
+        let quoted: String = warning.chars().filter(|c| !c.is_control()).flat_map(escape).collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(HeaderName::from_static("warning"), value);
+        }
+    }
+    response
+}
+
+fn escape(c: char) -> Vec<char> {
+    match c {
+        '"' | '\\' => vec!['\\', c],
+        c if c.is_ascii() => vec![c],
+        _ => vec!['?'],
+    }
+}
+
+/// What a failure of the objects means for a client that asked about `name` of `kind`.
+pub(super) fn refusal(kind: &Kind, name: &str, error: objects::Error) -> Refusal {
+    use objects::Error;
+    let about = |kind_name: &str, full: &str| {
+        let kind = crate::kinds::KINDS.iter().find(|k| k.kind == kind_name).copied();
+        (kind, full.rsplit('/').next().unwrap_or_default().to_owned())
+    };
+    match &error {
+        Error::NotFound { kind: k, name: n } => match about(k, n) {
+            (Some(k), n) => Refusal::not_found(k, &n),
+            (None, _) => Refusal::not_found(kind, name),
+        },
+        Error::AlreadyExists { kind: k, name: n } => match about(k, n) {
+            (Some(k), n) => Refusal::exists(k, &n),
+            (None, _) => Refusal::exists(kind, name),
+        },
+        Error::Conflict { kind: k, name: n } => match about(k, n) {
+            (Some(k), n) => Refusal::stale(k, &n),
+            (None, _) => Refusal::stale(kind, name),
+        },
+        Error::GuardFailed { .. } => Refusal::stale(kind, name),
+        Error::TooLarge(why) => Refusal::new(413, "RequestEntityTooLarge", why.clone()),
+        Error::Gone { .. } => Refusal::expired(error.to_string()),
+        Error::Invalid(why) => Refusal::bad_request(why.clone()),
+        Error::Unreadable { .. } => {
+            tracing::error!(%error, "an object cannot be read");
+            Refusal::internal(error.to_string())
+        }
+        Error::Store(_) => Refusal::unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_form_that_is_known_is_taken() {
+        let form = |accept: &'static str| Form::of(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]), &Query::default());
+        assert_eq!(form("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), Form::Table(Include::Metadata));
+        assert_eq!(form("application/vnd.kubernetes.protobuf,application/json"), Form::Whole);
+        assert_eq!(form("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Form::Metadata);
+        assert_eq!(form("application/json;as=Other, application/json;as=Table"), Form::Table(Include::Metadata));
+        assert_eq!(form("text/html"), Form::Whole);
+    }
+
+    #[test]
+    fn warnings_cannot_break_out_of_their_header() {
+        let response = json(StatusCode::OK, &Value::Null, &["a \"b\"\r\nX: y é".to_owned()]);
+        assert_eq!(response.headers()["warning"], "299 - \"a \\\"b\\\"X: y ?\"");
+    }
+}

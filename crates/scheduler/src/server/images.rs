@@ -1,0 +1,32 @@
+//! What an image as typed means right now, looked up in registries.
+
+use artifact::Reference;
+use artifact::registry::{Client, Kind};
+use async_trait::async_trait;
+
+use crate::reconcile::Resolve;
+
+/// Looks references up with a registry client.
+pub struct Images(Client);
+
+impl Images {
+    /// Looks up with this client.
+    pub fn new(client: Client) -> Images {
+        Images(client)
+    }
+}
+
+#[async_trait]
+impl Resolve for Images {
+    async fn resolve(&self, typed: &str) -> Result<String, String> {
+        let reference: Reference = typed.parse().map_err(|e: artifact::reference::ParseError| e.to_string())?;
+        let resolved = self.0.resolve(&reference).await.map_err(|e| e.sentence())?;
+        match resolved.kind {
+            Kind::Component => Ok(reference.pinned(resolved.digest).to_string()),
+            Kind::LinuxImage { platform } => Err(format!(
+                "{typed} is a container image for {platform}, and nodes run WebAssembly components; build it for wasm32-wasip2 and push it with `wctl push`"
+            )),
+            Kind::Other { what } => Err(format!("{typed} is no WebAssembly component but {what}")),
+        }
+    }
+}

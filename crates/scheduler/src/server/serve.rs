@@ -1,0 +1,101 @@
+//! Connections: TLS, HTTP/1.1 or HTTP/2, bounded in number and in patience.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// Connections that are open at once; more wait to be accepted.
+const CONNECTIONS: usize = 8192;
+/// Longest time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Longest time from a connection, or the last answer on it, to the end of the next request's head.
+const HEAD: Duration = Duration::from_secs(10);
+/// Largest head of a request, in bytes.
+const HEAD_BYTES: usize = 64 << 10;
+/// Streams of one HTTP/2 connection that are open at once; a client has one for each of its watches.
+const STREAMS: u32 = 1000;
+/// An HTTP/2 connection that is silent this long is asked for a sign of life, and closed when none comes.
+const PING: Duration = Duration::from_secs(30);
+/// How long requests that are under way may take to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long to wait where the system has no more descriptors or memory for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers requests until `stop`, then finishes those that are under way.
+pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: Router, stop: CancellationToken) {
+    let acceptor = TlsAcceptor::from(tls);
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut connections = tokio::task::JoinSet::new();
+    while let Some((stream, permit)) = until(&stop, next(&listener, &permits)).await {
+        let (acceptor, app, watcher, stop) = (acceptor.clone(), app.clone(), graceful.watcher(), stop.clone());
+        connections.spawn(async move {
+            let _permit = permit;
+            if let Some(Ok(Ok(stream))) = until(&stop, tokio::time::timeout(HANDSHAKE, acceptor.accept(stream))).await {
+                let builder = builder(stream.get_ref().1.alpn_protocol() == Some(b"h2"));
+                let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+                // A connection that breaks is its client's matter.
+                if let Err(error) = watcher.watch(connection.into_owned()).await {
+                    tracing::debug!(%error, "an API connection ended");
+                }
+            }
+        });
+        // Those that have ended need not be remembered.
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::debug!("some API requests were cut off");
+    }
+    connections.shutdown().await;
+}
+
+/// The handshake has said which protocol it is; to find out by reading would have no time limit.
+fn builder(http2: bool) -> Builder<TokioExecutor> {
+    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES as u32)
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(HEAD);
+    builder
+}
+
+async fn until<T>(stop: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        () = stop.cancelled() => None,
+        out = future => Some(out),
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return std::future::pending().await };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are small and each waits for the next; nothing is gained by holding packets back.
+                let _ = stream.set_nodelay(true);
+                return (stream, permit);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an API connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
