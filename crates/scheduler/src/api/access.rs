@@ -55,7 +55,15 @@ pub(super) fn owns(who: &Identity, kind: &Kind, name: &str, object: &Value) -> R
         "Pod" => object["spec"]["nodeName"] == node,
         _ => true,
     };
-    if own { Ok(()) } else { Err(Refusal::forbidden(kind, name, &format!("node \"{node}\" may write only what is its own, and this {} is not", resource_name(kind)))) }
+    if own {
+        Ok(())
+    } else {
+        Err(Refusal::forbidden(
+            kind,
+            name,
+            &format!("node \"{node}\" may write only what is its own, and this {} is not", resource_name(kind)),
+        ))
+    }
 }
 
 /// 403 unless the caller is an admin.

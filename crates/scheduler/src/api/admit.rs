@@ -65,7 +65,9 @@ pub(super) fn envelope(target: &Target, mut value: Value) -> Result<Object> {
         Some(namespace) if given.is_empty() || given == namespace => {
             object.metadata_mut().insert("namespace".to_owned(), json!(namespace));
         }
-        Some(namespace) => return Err(Refusal::bad_request(format!("the object's namespace is {given:?}, but the URL's is {namespace:?}"))),
+        Some(namespace) => {
+            return Err(Refusal::bad_request(format!("the object's namespace is {given:?}, but the URL's is {namespace:?}")));
+        }
         None if kind.namespaced => return Err(Refusal::bad_request("objects of this kind are written in a namespace")),
         None => {
             object.metadata_mut().remove("namespace");
@@ -102,7 +104,12 @@ pub(super) async fn check(api: &Api, who: &Identity, manner: Manner, object: &mu
     let kind = object.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
     let name = object.name().to_owned();
     if kind == &POLICY {
-        access::is_admin(who, kind, &name, "a namespace's policy is the ceiling of what its deployers may ask for, so only an admin writes it")?;
+        access::is_admin(
+            who,
+            kind,
+            &name,
+            "a namespace's policy is the ceiling of what its deployers may ask for, so only an admin writes it",
+        )?;
     }
     let found = fields::check(kind, &object.0);
     if manner.unknown == Unknown::Refuse && !found.unknown.is_empty() {
@@ -137,7 +144,11 @@ pub(super) async fn namespace_is_there(api: &Api, object: &Object) -> Result<()>
     let found = found.ok_or_else(|| Refusal::not_found(&NAMESPACE, name))?;
     if found.deletion_timestamp().is_some() {
         let kind = object.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
-        return Err(Refusal::forbidden(kind, object.name(), &format!("the namespace {name} is being deleted, so nothing new can be made in it")));
+        return Err(Refusal::forbidden(
+            kind,
+            object.name(),
+            &format!("the namespace {name} is being deleted, so nothing new can be made in it"),
+        ));
     }
     Ok(())
 }
@@ -169,6 +180,7 @@ pub(super) fn wrong(object: &Object, cause: Cause) -> Refusal {
 
 /// Whether an App made this object.
 pub(super) fn app_of(object: &Object) -> Option<(&str, &str)> {
-    let owner = object.controller().filter(|o| o["kind"] == "App" && o["apiVersion"].as_str().is_some_and(|v| v.starts_with(names::GROUP)))?;
+    let owner =
+        object.controller().filter(|o| o["kind"] == "App" && o["apiVersion"].as_str().is_some_and(|v| v.starts_with(names::GROUP)))?;
     Some((owner["name"].as_str()?, owner["uid"].as_str()?))
 }

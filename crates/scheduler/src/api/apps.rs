@@ -75,7 +75,11 @@ fn taken(kind: &Kind, live: &Object) -> Refusal {
         Some(owner) => format!("belongs to the {} {}", owner["kind"].as_str().unwrap_or("object"), owner["name"].as_str().unwrap_or("?")),
         None => "was made by hand and belongs to no App".to_owned(),
     };
-    let message = format!("the {} {} exists already and {owner}; choose another name for the app or the service, or delete that one", kind.kind, live.name());
+    let message = format!(
+        "the {} {} exists already and {owner}; choose another name for the app or the service, or delete that one",
+        kind.kind,
+        live.name()
+    );
     Refusal { message, ..Refusal::exists(kind, live.name()) }
 }
 
@@ -172,7 +176,14 @@ pub(super) async fn removals(api: &Api, app: &Object) -> Result<Vec<Write>> {
 
 #[async_trait]
 impl AppWriter for Api {
-    async fn roll_back(&self, namespace: &str, app: &str, generation: i64, revision: i64, why: &str) -> std::result::Result<Written, String> {
+    async fn roll_back(
+        &self,
+        namespace: &str,
+        app: &str,
+        generation: i64,
+        revision: i64,
+        why: &str,
+    ) -> std::result::Result<Written, String> {
         let mut tries = 0;
         loop {
             tries += 1;

@@ -67,7 +67,10 @@ async fn claim(api: &Api, app: &Object, host: &str, path: &str) -> Result<Option
     let (namespace, owner) = (text("namespace"), text("app"));
     let holder = api.0.objects.get(&APP, &namespace, &owner).await.map_err(|e| reply::refusal(&APP, &owner, e))?;
     if holder.is_some_and(|holder| there.spec()["uid"] == holder.uid()) {
-        let message = format!("the route {}{path} belongs to the app {owner} in the namespace {namespace}; choose another route, or remove it there", shown(host));
+        let message = format!(
+            "the route {}{path} belongs to the app {owner} in the namespace {namespace}; choose another route, or remove it there",
+            shown(host)
+        );
         return Err(Refusal { message, ..Refusal::exists(&ROUTE_CLAIM, &name) });
     }
     // Its App is gone without having given it up.
@@ -82,7 +85,12 @@ fn shown(host: &str) -> &str {
 async fn release(api: &Api, app: &Object, host: &str, path: &str) -> Result<Option<Write>> {
     let name = name(host, path);
     let own = found(api, &name).await?.filter(|claim| claim.spec()["uid"] == app.uid());
-    Ok(own.map(|claim| Write::Delete { kind: &ROUTE_CLAIM, namespace: String::new(), name, resource_version: Some(claim.resource_version()) }))
+    Ok(own.map(|claim| Write::Delete {
+        kind: &ROUTE_CLAIM,
+        namespace: String::new(),
+        name,
+        resource_version: Some(claim.resource_version()),
+    }))
 }
 
 /// A claim's name: `shop.localhost:users` for `shop.localhost/users`; what a name cannot hold is written as `_` and two digits.
@@ -119,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_slash_at_the_end_makes_no_other_route() {
-        let ingress = |path: &str| Object(json!({ "kind": "Ingress", "spec": { "rules": [{ "host": "H", "http": { "paths": [{ "path": path }] } }] } }));
+        let ingress = |path: &str| {
+            Object(json!({ "kind": "Ingress", "spec": { "rules": [{ "host": "H", "http": { "paths": [{ "path": path }] } }] } }))
+        };
         assert_eq!(routes(&[ingress("/a/")]), routes(&[ingress("/a")]));
         assert_eq!(routes(&[ingress("/")]), BTreeSet::from([("h".to_owned(), "/".to_owned())]));
     }

@@ -46,7 +46,11 @@ pub fn row(kind: &Kind, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
 pub(super) fn table(kind: &Kind, objects: &[Value], meta: Value, include: Include, now: jiff::Timestamp) -> Value {
     let shape = |c: &Column| {
         let format = if c.title == "Name" { "name" } else { "" };
-        let kind = if matches!(c.title, "Restarts" | "Up-To-Date" | "Available" | "Desired" | "Current" | "Data" | "Revision") { "integer" } else { "string" };
+        let kind = if matches!(c.title, "Restarts" | "Up-To-Date" | "Available" | "Desired" | "Current" | "Data" | "Revision") {
+            "integer"
+        } else {
+            "string"
+        };
         json!({ "name": c.title, "type": kind, "format": format, "description": "", "priority": i32::from(c.wide) })
     };
     let rows: Vec<Value> = objects
@@ -65,108 +69,154 @@ pub(super) fn table(kind: &Kind, objects: &[Value], meta: Value, include: Includ
 
 fn columns(kind: &Kind) -> &'static [Column] {
     match kind.kind {
-        "App" => const { &[
-            NAME,
-            column("Phase", |o, _| or_none(&o["status"]["phase"])),
-            column("Ready", |o, _| json!(cells::app_ready(o))),
-            column("Revision", |o, _| o["metadata"]["generation"].clone()),
-            AGE,
-            column("Message", |o, _| json!(text(&o["status"]["message"]))),
-            wide("Services", |o, _| json!(cells::app_services(o))),
-        ] },
+        "App" => {
+            const {
+                &[
+                    NAME,
+                    column("Phase", |o, _| or_none(&o["status"]["phase"])),
+                    column("Ready", |o, _| json!(cells::app_ready(o))),
+                    column("Revision", |o, _| o["metadata"]["generation"].clone()),
+                    AGE,
+                    column("Message", |o, _| json!(text(&o["status"]["message"]))),
+                    wide("Services", |o, _| json!(cells::app_services(o))),
+                ]
+            }
+        }
         "Policy" => const { &[NAME, AGE] },
-        "RouteClaim" => const { &[
-            NAME,
-            column("Host", |o, _| or_none(&o["spec"]["host"])),
-            column("Path", |o, _| or_none(&o["spec"]["path"])),
-            column("App", |o, _| json!(claims::owner(o))),
-            AGE,
-        ] },
-        "Deployment" => const { &[
-            NAME,
-            column("Ready", |o, _| json!(format!("{}/{}", count(&o["status"]["readyReplicas"]), count(&o["spec"]["replicas"])))),
-            column("Up-To-Date", |o, _| json!(count(&o["status"]["updatedReplicas"]))),
-            column("Available", |o, _| json!(count(&o["status"]["availableReplicas"]))),
-            AGE,
-            CONTAINERS,
-            IMAGES,
-            SELECTOR,
-        ] },
-        "ReplicaSet" => const { &[
-            NAME,
-            column("Desired", |o, _| json!(count(&o["spec"]["replicas"]))),
-            column("Current", |o, _| json!(count(&o["status"]["replicas"]))),
-            column("Ready", |o, _| json!(count(&o["status"]["readyReplicas"]))),
-            AGE,
-            CONTAINERS,
-            IMAGES,
-            SELECTOR,
-        ] },
-        "Pod" => const { &[
-            NAME,
-            column("Ready", |o, _| json!(cells::pod_ready(o))),
-            column("Status", |o, _| json!(cells::pod_status(o))),
-            column("Restarts", |o, _| json!(count(&o["status"]["containerStatuses"][0]["restartCount"]))),
-            AGE,
-            wide("IP", |o, _| or_none(&o["status"]["podIP"])),
-            wide("Node", |o, _| or_none(&o["spec"]["nodeName"])),
-            wide("Image", |o, _| json!(cells::typed_image(o))),
-        ] },
-        "Service" => const { &[
-            NAME,
-            column("Type", |o, _| or_none(&o["spec"]["type"])),
-            column("Cluster-IP", |o, _| or_none(&o["spec"]["clusterIP"])),
-            column("External-IP", |_, _| json!("<none>")),
-            column("Port(s)", |o, _| json!(ports(&o["spec"]["ports"]))),
-            AGE,
-            wide("Selector", |o, _| json!(cells::pairs(&o["spec"]["selector"]))),
-        ] },
-        "Node" => const { &[
-            NAME,
-            column("Status", |o, _| json!(cells::node_status(o))),
-            column("Roles", |o, _| json!(cells::roles(o))),
-            AGE,
-            column("Version", |o, _| json!(text(&o["status"]["nodeInfo"]["kubeletVersion"]))),
-            wide("Internal-IP", |o, _| json!(cells::address(o, "InternalIP"))),
-            wide("Memory", |o, _| or_none(&o["status"]["allocatable"]["memory"])),
-            wide("CPU", |o, _| or_none(&o["status"]["allocatable"]["cpu"])),
-        ] },
+        "RouteClaim" => {
+            const {
+                &[
+                    NAME,
+                    column("Host", |o, _| or_none(&o["spec"]["host"])),
+                    column("Path", |o, _| or_none(&o["spec"]["path"])),
+                    column("App", |o, _| json!(claims::owner(o))),
+                    AGE,
+                ]
+            }
+        }
+        "Deployment" => {
+            const {
+                &[
+                    NAME,
+                    column("Ready", |o, _| json!(format!("{}/{}", count(&o["status"]["readyReplicas"]), count(&o["spec"]["replicas"])))),
+                    column("Up-To-Date", |o, _| json!(count(&o["status"]["updatedReplicas"]))),
+                    column("Available", |o, _| json!(count(&o["status"]["availableReplicas"]))),
+                    AGE,
+                    CONTAINERS,
+                    IMAGES,
+                    SELECTOR,
+                ]
+            }
+        }
+        "ReplicaSet" => {
+            const {
+                &[
+                    NAME,
+                    column("Desired", |o, _| json!(count(&o["spec"]["replicas"]))),
+                    column("Current", |o, _| json!(count(&o["status"]["replicas"]))),
+                    column("Ready", |o, _| json!(count(&o["status"]["readyReplicas"]))),
+                    AGE,
+                    CONTAINERS,
+                    IMAGES,
+                    SELECTOR,
+                ]
+            }
+        }
+        "Pod" => {
+            const {
+                &[
+                    NAME,
+                    column("Ready", |o, _| json!(cells::pod_ready(o))),
+                    column("Status", |o, _| json!(cells::pod_status(o))),
+                    column("Restarts", |o, _| json!(count(&o["status"]["containerStatuses"][0]["restartCount"]))),
+                    AGE,
+                    wide("IP", |o, _| or_none(&o["status"]["podIP"])),
+                    wide("Node", |o, _| or_none(&o["spec"]["nodeName"])),
+                    wide("Image", |o, _| json!(cells::typed_image(o))),
+                ]
+            }
+        }
+        "Service" => {
+            const {
+                &[
+                    NAME,
+                    column("Type", |o, _| or_none(&o["spec"]["type"])),
+                    column("Cluster-IP", |o, _| or_none(&o["spec"]["clusterIP"])),
+                    column("External-IP", |_, _| json!("<none>")),
+                    column("Port(s)", |o, _| json!(ports(&o["spec"]["ports"]))),
+                    AGE,
+                    wide("Selector", |o, _| json!(cells::pairs(&o["spec"]["selector"]))),
+                ]
+            }
+        }
+        "Node" => {
+            const {
+                &[
+                    NAME,
+                    column("Status", |o, _| json!(cells::node_status(o))),
+                    column("Roles", |o, _| json!(cells::roles(o))),
+                    AGE,
+                    column("Version", |o, _| json!(text(&o["status"]["nodeInfo"]["kubeletVersion"]))),
+                    wide("Internal-IP", |o, _| json!(cells::address(o, "InternalIP"))),
+                    wide("Memory", |o, _| or_none(&o["status"]["allocatable"]["memory"])),
+                    wide("CPU", |o, _| or_none(&o["status"]["allocatable"]["cpu"])),
+                ]
+            }
+        }
         "Namespace" => const { &[NAME, column("Status", |o, _| or_none(&o["status"]["phase"])), AGE] },
         "ConfigMap" => const { &[NAME, column("Data", |o, _| json!(cells::entries(o, &["data", "binaryData"]))), AGE] },
-        "Secret" => const { &[NAME, column("Type", |o, _| or_none(&o["type"])), column("Data", |o, _| json!(cells::entries(o, &["data"]))), AGE] },
+        "Secret" => {
+            const { &[NAME, column("Type", |o, _| or_none(&o["type"])), column("Data", |o, _| json!(cells::entries(o, &["data"]))), AGE] }
+        }
         "ServiceAccount" => const { &[NAME, AGE] },
-        "Event" => const { &[
-            column("Last Seen", |o, now| json!(cells::last_seen(o, now))),
-            column("Type", |o, _| or_none(&o["type"])),
-            column("Reason", |o, _| or_none(&o["reason"])),
-            column("Object", |o, _| json!(cells::involved(o))),
-            column("Message", |o, _| json!(text(&o["message"]).trim())),
-            wide("Source", |o, _| json!(cells::source(o))),
-            wide("Count", |o, _| json!(count(&o["count"]).max(1))),
-            wide("Name", |o, _| o["metadata"]["name"].clone()),
-        ] },
-        "Ingress" => const { &[
-            NAME,
-            column("Class", |o, _| or_none(&o["spec"]["ingressClassName"])),
-            column("Hosts", |o, _| json!(cells::hosts(o))),
-            column("Address", |o, _| json!(listed(&o["status"]["loadBalancer"]["ingress"], "ip"))),
-            column("Ports", |_, _| json!("80")),
-            AGE,
-            wide("Routes", |o, _| json!(cells::routes(o))),
-        ] },
-        "ControllerRevision" => const { &[
-            NAME,
-            column("Controller", |o, _| json!(cells::controller(o))),
-            column("Revision", |o, _| json!(count(&o["revision"]))),
-            AGE,
-        ] },
-        "EndpointSlice" => const { &[
-            NAME,
-            column("AddressType", |o, _| or_none(&o["addressType"])),
-            column("Ports", |o, _| json!(ports(&o["ports"]))),
-            column("Endpoints", |o, _| json!(cells::endpoints(o))),
-            AGE,
-        ] },
+        "Event" => {
+            const {
+                &[
+                    column("Last Seen", |o, now| json!(cells::last_seen(o, now))),
+                    column("Type", |o, _| or_none(&o["type"])),
+                    column("Reason", |o, _| or_none(&o["reason"])),
+                    column("Object", |o, _| json!(cells::involved(o))),
+                    column("Message", |o, _| json!(text(&o["message"]).trim())),
+                    wide("Source", |o, _| json!(cells::source(o))),
+                    wide("Count", |o, _| json!(count(&o["count"]).max(1))),
+                    wide("Name", |o, _| o["metadata"]["name"].clone()),
+                ]
+            }
+        }
+        "Ingress" => {
+            const {
+                &[
+                    NAME,
+                    column("Class", |o, _| or_none(&o["spec"]["ingressClassName"])),
+                    column("Hosts", |o, _| json!(cells::hosts(o))),
+                    column("Address", |o, _| json!(listed(&o["status"]["loadBalancer"]["ingress"], "ip"))),
+                    column("Ports", |_, _| json!("80")),
+                    AGE,
+                    wide("Routes", |o, _| json!(cells::routes(o))),
+                ]
+            }
+        }
+        "ControllerRevision" => {
+            const {
+                &[
+                    NAME,
+                    column("Controller", |o, _| json!(cells::controller(o))),
+                    column("Revision", |o, _| json!(count(&o["revision"]))),
+                    AGE,
+                ]
+            }
+        }
+        "EndpointSlice" => {
+            const {
+                &[
+                    NAME,
+                    column("AddressType", |o, _| or_none(&o["addressType"])),
+                    column("Ports", |o, _| json!(ports(&o["ports"]))),
+                    column("Endpoints", |o, _| json!(cells::endpoints(o))),
+                    AGE,
+                ]
+            }
+        }
         "Lease" => const { &[NAME, column("Holder", |o, _| or_none(&o["spec"]["holderIdentity"])), AGE] },
         _ => const { &[NAME, AGE] },
     }

@@ -215,7 +215,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_left_for_the_check() {
-        for mut object in [json!({ "spec": 3 }), json!({ "spec": { "containers": "x" } }), json!({ "spec": { "containers": [1] } }), json!(7)] {
+        for mut object in
+            [json!({ "spec": 3 }), json!({ "spec": { "containers": "x" } }), json!({ "spec": { "containers": [1] } }), json!(7)]
+        {
             let before = object.clone();
             fill(&POD, &mut object);
             assert!(object == before || object["spec"]["restartPolicy"] == "Always");

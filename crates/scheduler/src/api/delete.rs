@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::Identity;
-use crate::kinds::{APP, KINDS, Kind, NAMESPACE};
+use crate::kinds::{APP, KINDS, Kind, NAMESPACE, POD};
 use crate::names;
 use crate::objects::{Object, Write};
 
@@ -28,6 +28,8 @@ struct Options {
     version: Option<String>,
     orphan: bool,
     dry_run: bool,
+    /// Seconds that a pod has to finish its requests; its own number where nothing is said.
+    grace: Option<u64>,
 }
 
 impl Options {
@@ -38,10 +40,13 @@ impl Options {
             // What an object owns is collected in the background, soon after; Foreground asks for no more than the order.
             None | Some("Background" | "Foreground") => false,
             Some("Orphan") => true,
-            Some(other) => return Err(Refusal::bad_request(format!("propagationPolicy must be Background, Foreground or Orphan, not {other:?}"))),
+            Some(other) => {
+                return Err(Refusal::bad_request(format!("propagationPolicy must be Background, Foreground or Orphan, not {other:?}")));
+            }
         };
         let dry_run = Manner::of(query)?.dry_run || body["dryRun"].as_array().is_some_and(|d| d.iter().any(|d| d == "All"));
-        Ok(Options { uid: text("/preconditions/uid"), version: text("/preconditions/resourceVersion"), orphan, dry_run })
+        let grace = query.number("gracePeriodSeconds")?.or_else(|| body["gracePeriodSeconds"].as_u64());
+        Ok(Options { uid: text("/preconditions/uid"), version: text("/preconditions/resourceVersion"), orphan, dry_run, grace })
     }
 
     fn check(&self, kind: &Kind, object: &Object) -> Result<()> {
@@ -57,7 +62,11 @@ impl Options {
 
 async fn options(query: &Query, headers: &http::HeaderMap, given: axum::body::Body) -> Result<Options> {
     let bytes = body::whole(headers, given).await?;
-    let value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request(format!("the body is not JSON: {e}")))? };
+    let value = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request(format!("the body is not JSON: {e}")))?
+    };
     Options::of(query, &value)
 }
 
@@ -67,8 +76,7 @@ pub(super) async fn one(call: Call) -> Result<Response> {
     let options = options(&query, &headers, body).await?;
     let object = remove(&api, &who, &target, &options).await?;
     // What is not gone yet is shown as it is now.
-    let gone = object.finalizers().next().is_none();
-    let body = if gone { status::success(target.kind, object.name(), object.uid()) } else { object.0 };
+    let body = if object.deletion_timestamp().is_none() { status::success(target.kind, object.name(), object.uid()) } else { object.0 };
     Ok(reply::json(StatusCode::OK, &body, &[]))
 }
 
@@ -118,7 +126,15 @@ async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options)
     let kind = target.kind;
     let refusal = |e| reply::refusal(kind, object.name(), e);
     if object.finalizers().next().is_some() {
-        return mark(api, object).await;
+        return mark(api, object, 0).await;
+    }
+    if kind == &POD && !object.spec()["nodeName"].is_null() && !ended(object) {
+        let own = object.spec()["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
+        let grace = options.grace.unwrap_or(own);
+        // Its node takes it out of routing, lets it finish, and deletes it with a grace of 0.
+        if grace > 0 {
+            return mark(api, object, grace).await;
+        }
     }
     if kind == &NAMESPACE {
         return namespace(api, object).await;
@@ -133,11 +149,18 @@ async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options)
         writes.extend(disowned(api, object).await?);
     }
     api.0.objects.commit(writes).await.map_err(refusal)?;
-    Ok(object.clone())
+    let mut gone = object.clone();
+    gone.metadata_mut().remove("deletionTimestamp");
+    Ok(gone)
+}
+
+/// Whether a pod has nothing left to finish.
+fn ended(pod: &Object) -> bool {
+    matches!(pod.status()["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
 
 /// Says that an object is to go, to those who still have to finish something before it does.
-async fn mark(api: &Api, object: &Object) -> Result<Object> {
+async fn mark(api: &Api, object: &Object, grace: u64) -> Result<Object> {
     if object.deletion_timestamp().is_some() {
         return Ok(object.clone());
     }
@@ -145,7 +168,7 @@ async fn mark(api: &Api, object: &Object) -> Result<Object> {
     let mut marked = object.clone();
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     marked.metadata_mut().insert("deletionTimestamp".to_owned(), json!(now));
-    marked.metadata_mut().insert("deletionGracePeriodSeconds".to_owned(), json!(0));
+    marked.metadata_mut().insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
     let stored = api.0.objects.commit(vec![Write::Update(marked.clone())]).await.map_err(|e| reply::refusal(kind, object.name(), e))?;
     Ok(stored.into_iter().next().unwrap_or(marked))
 }
@@ -175,7 +198,7 @@ async fn namespace(api: &Api, namespace: &Object) -> Result<Object> {
     }
     let mut going = namespace.clone();
     going.set_status(json!({ "phase": "Terminating" }));
-    let going = mark(api, &going).await?;
+    let going = mark(api, &going, 0).await?;
     // Apps first: with them go their children and the routes that they claim.
     let kinds = std::iter::once(&APP).chain(KINDS.iter().copied().filter(|kind| kind.namespaced && *kind != &APP));
     for kind in kinds {
@@ -184,7 +207,7 @@ async fn namespace(api: &Api, namespace: &Object) -> Result<Object> {
     let version = Some(going.resource_version());
     let delete = Write::Delete { kind: &NAMESPACE, namespace: String::new(), name: name.to_owned(), resource_version: version };
     api.0.objects.commit(vec![delete]).await.map_err(|e| reply::refusal(&NAMESPACE, name, e))?;
-    Ok(going)
+    Ok(namespace.clone())
 }
 
 async fn empty(api: &Api, kind: &'static Kind, namespace: &str) -> Result<()> {

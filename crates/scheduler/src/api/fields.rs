@@ -262,7 +262,14 @@ mod tests {
 
     #[test]
     fn m9_impossible_values_name_what_is_expected() {
-        for (replicas, fine) in [(json!(3), true), (json!(0), true), (json!(-1), false), (json!(1.5), false), (json!("3"), false), (json!(1_000_000_000), false)] {
+        for (replicas, fine) in [
+            (json!(3), true),
+            (json!(0), true),
+            (json!(-1), false),
+            (json!(1.5), false),
+            (json!("3"), false),
+            (json!(1_000_000_000), false),
+        ] {
             let found = check(&DEPLOYMENT, &json!({ "spec": { "replicas": replicas } }));
             assert_eq!(found.refused.is_empty(), fine, "{replicas}");
         }

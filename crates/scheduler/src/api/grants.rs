@@ -119,14 +119,26 @@ mod tests {
         is("https://API.mail.example", "api.mail.example", 443);
         is("tcp://[::1]:5432", "::1", 5432);
         is("http://10.0.0.1:8080", "10.0.0.1", 8080);
-        for bad in ["tcp://db", "ftp://a:1", "https://", "https://a:0", "https://a:99999", "https://2130706433", "http://0x7f.1", "http://127.1", "https://a/b", "https://u@a"] {
+        for bad in [
+            "tcp://db",
+            "ftp://a:1",
+            "https://",
+            "https://a:0",
+            "https://a:99999",
+            "https://2130706433",
+            "http://0x7f.1",
+            "http://127.1",
+            "https://a/b",
+            "https://u@a",
+        ] {
             assert_eq!(target(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn an_annotation_that_is_not_understood_is_refused_by_name() {
-        let annotations = json!({ "wctl.dev/connect": "https://a, b", "wctl.dev/time": "5", "wctl.dev/concurrency": "0", "wctl.dev/keyvalue": "../x" });
+        let annotations =
+            json!({ "wctl.dev/connect": "https://a, b", "wctl.dev/time": "5", "wctl.dev/concurrency": "0", "wctl.dev/keyvalue": "../x" });
         let object = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
         let fields: Vec<String> = malformed(&DEPLOYMENT, &object).into_iter().map(|c| c.field).collect();
         let at = |name: &str| format!("spec.template.metadata.annotations[wctl.dev/{name}]");

@@ -8,12 +8,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use http::{StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::path::Query;
@@ -21,6 +21,8 @@ use super::status::{Refusal, Result};
 
 /// How long a node may take to start an answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// How often a node hears from the server although nothing is asked.
+const BEAT: Duration = Duration::from_secs(15);
 /// Pieces of an answer that wait for a client that reads slowly.
 const PIECES: usize = 16;
 
@@ -66,7 +68,14 @@ impl Links {
     pub(super) fn asks(&self, node: &str, stop: CancellationToken) -> Response {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.0.lock().nodes.insert(node.to_owned(), sender);
-        let lines = UnboundedReceiverStream::new(receiver).map(|ask| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{ask}\n"))));
+        let lines = stream::unfold(receiver, |mut asks| async move {
+            // An empty line now and then keeps the connection open, and shows either end when the other has gone.
+            let line = match tokio::time::timeout(BEAT, asks.recv()).await {
+                Ok(ask) => format!("{}\n", ask?),
+                Err(_) => "\n".to_owned(),
+            };
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from(line)), asks))
+        });
         let body = Body::from_stream(lines.take_until(stop.cancelled_owned()));
         ([(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
@@ -78,7 +87,13 @@ impl Links {
         let Some(open) = open else { return Err(Refusal::new(404, "NotFound", format!("nobody waits for the answer {id}"))) };
         if let Some(error) = query.get("error") {
             let code = query.number("code")?.and_then(|c| u16::try_from(c).ok()).filter(|c| (400..600).contains(c)).unwrap_or(500);
-            let reason = if code == 404 { "NotFound" } else if code == 400 { "BadRequest" } else { "InternalError" };
+            let reason = if code == 404 {
+                "NotFound"
+            } else if code == 400 {
+                "BadRequest"
+            } else {
+                "InternalError"
+            };
             // Whoever asked may have gone; then nobody is left to tell.
             let _ = open.send(Err(Refusal::new(code, reason, error)));
             return Ok(StatusCode::OK.into_response());

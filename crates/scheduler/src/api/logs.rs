@@ -24,7 +24,7 @@ pub(super) async fn answer(call: Call) -> Result<Response> {
     let ask = json!({
         "ask": "logs", "namespace": pod.namespace(), "pod": pod.name(), "uid": pod.uid(),
         "follow": query.flag("follow"), "previous": query.flag("previous"), "timestamps": query.flag("timestamps"),
-        "tail": query.number("tailLines")?, "since": query.number("sinceSeconds")?, "sinceTime": query.get("sinceTime"),
+        "tail": query.number("tailLines")?, "sinceSeconds": query.number("sinceSeconds")?, "sinceTime": query.get("sinceTime"),
     });
     let limit = query.number("limitBytes")?;
     let pieces = api.0.links.ask(node, ask).await?;

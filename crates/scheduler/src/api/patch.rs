@@ -48,9 +48,8 @@ pub fn apply(form: Form, object: &Value, patch: &[u8]) -> Result<Value> {
                 let message = format!("a JSON patch may hold {MOST_OPERATIONS} operations, not {}", patch.0.len());
                 return Err(Refusal::new(413, "RequestEntityTooLarge", message));
             }
-            json_patch::patch(&mut object, &patch.0).map_err(|e| {
-                Refusal::new(422, "Invalid", format!("the patch does not fit the object: {e}"))
-            })?;
+            json_patch::patch(&mut object, &patch.0)
+                .map_err(|e| Refusal::new(422, "Invalid", format!("the patch does not fit the object: {e}")))?;
         }
     }
     if object.is_object() { Ok(object) } else { Err(Refusal::bad_request("the patch leaves no object")) }

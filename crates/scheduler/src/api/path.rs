@@ -71,9 +71,7 @@ pub fn parse(path: &str) -> Result<Place> {
         ["apis"] => Ok(Place::Groups),
         ["api", version, rest @ ..] => resources("", version, rest),
         ["apis", "wctl.dev", "v1", "nodes", node, "asks"] => Ok(Place::Asks { node: (*node).to_owned() }),
-        ["apis", "wctl.dev", "v1", "nodes", node, "answers", id] => {
-            Ok(Place::Answer { node: (*node).to_owned(), id: (*id).to_owned() })
-        }
+        ["apis", "wctl.dev", "v1", "nodes", node, "answers", id] => Ok(Place::Answer { node: (*node).to_owned(), id: (*id).to_owned() }),
         ["apis", group] => known_group(group).map(|kind| Place::Group(kind.group)),
         ["apis", group, version, rest @ ..] => resources(group, version, rest),
         _ => Err(Refusal::no_such_path()),

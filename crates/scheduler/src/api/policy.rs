@@ -106,10 +106,17 @@ pub(super) async fn enforce(api: &Api, who: &Identity, object: &Object, old: Opt
             return Ok(());
         }
         for (name, rules) in rules(api, namespace).await? {
-            wrong.extend(exceeded(&rules, template).into_iter().map(|(field, what)| (format!("{at}{field}"), format!("{what} (policy {name})"))));
+            wrong.extend(
+                exceeded(&rules, template).into_iter().map(|(field, what)| (format!("{at}{field}"), format!("{what} (policy {name})"))),
+            );
         }
         if !who.is_admin() {
-            wrong.extend(forbidden_targets(api, template).await?.into_iter().map(|what| (format!("{at}metadata.annotations[{}]", names::CONNECT), what)));
+            wrong.extend(
+                forbidden_targets(api, template)
+                    .await?
+                    .into_iter()
+                    .map(|what| (format!("{at}metadata.annotations[{}]", names::CONNECT), what)),
+            );
         }
     }
     if kind.kind == "Ingress" && old.is_none_or(|old| old.spec() != object.spec()) {
@@ -132,7 +139,10 @@ fn exceeded(rules: &Rules, template: &Value) -> Vec<(String, String)> {
     if let Some(allowed) = &rules.registries {
         let image = container["image"].as_str().unwrap_or_default();
         if !allowed.iter().any(|prefix| comes_from(image, prefix)) {
-            wrong.push(("spec.containers[0].image".to_owned(), format!("{image} may not be used here; images come from {}", allowed.join(", "))));
+            wrong.push((
+                "spec.containers[0].image".to_owned(),
+                format!("{image} may not be used here; images come from {}", allowed.join(", ")),
+            ));
         }
     }
     if let Some(allowed) = &rules.connect {
@@ -145,7 +155,10 @@ fn exceeded(rules: &Rules, template: &Value) -> Vec<(String, String)> {
         let Some(most) = most else { continue };
         let given = quantity::of(&container["resources"]["limits"][amount]);
         if given.is_none_or(|given| Some(given) > quantity::of(most)) {
-            wrong.push((format!("spec.containers[0].resources.limits.{amount}"), format!("a limit of at most {} is needed here", plain(most))));
+            wrong.push((
+                format!("spec.containers[0].resources.limits.{amount}"),
+                format!("a limit of at most {} is needed here", plain(most)),
+            ));
         }
     }
     if let Some(most) = &rules.limits.time {
@@ -243,7 +256,11 @@ fn is_local(host: &str) -> bool {
 pub(super) async fn quota(api: &Api, namespace: &str, changed: &[&Object]) -> Result<()> {
     let counted = |object: &&&Object| matches!(object.kind(), "Deployment" | "Pod");
     let Some(first) = changed.iter().find(counted) else { return Ok(()) };
-    let limited: Vec<_> = rules(api, namespace).await?.into_iter().filter(|(_, r)| r.quota.pods.is_some() || r.quota.memory.is_some() || r.quota.cpu.is_some()).collect();
+    let limited: Vec<_> = rules(api, namespace)
+        .await?
+        .into_iter()
+        .filter(|(_, r)| r.quota.pods.is_some() || r.quota.memory.is_some() || r.quota.cpu.is_some())
+        .collect();
     if limited.is_empty() {
         return Ok(());
     }
@@ -258,14 +275,21 @@ pub(super) async fn quota(api: &Api, namespace: &str, changed: &[&Object]) -> Re
     }
     changed.iter().filter(counted).for_each(|object| add(&mut sums, object));
     for (name, rules) in limited {
-        let most = [rules.quota.pods.map(u128::from), rules.quota.memory.as_ref().and_then(quantity::of), rules.quota.cpu.as_ref().and_then(quantity::of)];
+        let most = [
+            rules.quota.pods.map(u128::from),
+            rules.quota.memory.as_ref().and_then(quantity::of),
+            rules.quota.cpu.as_ref().and_then(quantity::of),
+        ];
         let shown = [rules.quota.pods.map(|p| json!(p)), rules.quota.memory, rules.quota.cpu];
         for (index, what) in ["pods", "memory", "cpu"].iter().enumerate() {
             if let (Some(most), Some(shown)) = (most[index], &shown[index])
                 && sums[index] > most
             {
                 let kind = first.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
-                let why = format!("the namespace {namespace} would have more than its quota of {what}, {} (policy {name}); lower replicas or limits", plain(shown));
+                let why = format!(
+                    "the namespace {namespace} would have more than its quota of {what}, {} (policy {name}); lower replicas or limits",
+                    plain(shown)
+                );
                 return Err(Refusal::forbidden(kind, first.name(), &why));
             }
         }
@@ -290,7 +314,20 @@ mod tests {
 
     #[test]
     fn local_addresses_are_known_in_every_spelling() {
-        for local in ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "0.0.0.0", "::", "user.internal", "*"] {
+        for local in [
+            "localhost",
+            "a.localhost",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+            "user.internal",
+            "*",
+        ] {
             assert!(is_local(local), "{local}");
         }
         for far in ["10.0.0.1", "api.mail.example", "2001:db8::1", "localhost.example"] {
@@ -307,7 +344,11 @@ mod tests {
     #[test]
     fn images_come_from_whole_parts_of_a_registry() {
         assert!(comes_from("ghcr.io/acme/web:1", "ghcr.io/acme") && comes_from("web:1", "embedded"));
-        assert!(!comes_from("ghcr.io/acmeevil/web:1", "ghcr.io/acme") && !comes_from("ghcr.io/acme/web", "embedded") && !comes_from("web", "ghcr.io"));
+        assert!(
+            !comes_from("ghcr.io/acmeevil/web:1", "ghcr.io/acme")
+                && !comes_from("ghcr.io/acme/web", "embedded")
+                && !comes_from("web", "ghcr.io")
+        );
     }
 
     #[test]

@@ -54,7 +54,13 @@ pub(super) struct Selected {
 }
 
 /// Up to `limit` objects that match, from where `next` points.
-pub(super) async fn select(api: &Api, target: &Target, selector: &Selector, limit: Option<usize>, mut next: Option<Continue>) -> Result<Selected> {
+pub(super) async fn select(
+    api: &Api,
+    target: &Target,
+    selector: &Selector,
+    limit: Option<usize>,
+    mut next: Option<Continue>,
+) -> Result<Selected> {
     let most = limit.unwrap_or(MOST_UNPAGED);
     let mut items = Vec::new();
     loop {

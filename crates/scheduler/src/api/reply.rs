@@ -64,7 +64,9 @@ impl Form {
     /// A list; `meta` holds its resourceVersion and, where there is more, `continue`.
     pub(super) fn list(self, kind: &Kind, items: Vec<Value>, meta: Value, now: jiff::Timestamp) -> Value {
         match self {
-            Form::Whole => json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": meta, "items": items }),
+            Form::Whole => {
+                json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": meta, "items": items })
+            }
             Form::Metadata => json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
                 "items": items.iter().map(metadata_of).collect::<Vec<_>>(),
@@ -154,7 +156,8 @@ mod tests {
 
     #[test]
     fn the_first_form_that_is_known_is_taken() {
-        let form = |accept: &'static str| Form::of(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]), &Query::default());
+        let form =
+            |accept: &'static str| Form::of(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]), &Query::default());
         assert_eq!(form("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), Form::Table(Include::Metadata));
         assert_eq!(form("application/vnd.kubernetes.protobuf,application/json"), Form::Whole);
         assert_eq!(form("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Form::Metadata);

@@ -201,9 +201,15 @@ mod tests {
     #[test]
     fn label_selectors_have_all_forms() {
         let web = || json!({ "app": "web", "tier": "front", "weight": "5" });
-        for yes in
-            ["app=web", "app==web,tier!=back", "app in (api, web),tier", "!zone", "zone notin (a,b)", "weight>4,weight<6", "app , tier=front"]
-        {
+        for yes in [
+            "app=web",
+            "app==web,tier!=back",
+            "app in (api, web),tier",
+            "!zone",
+            "zone notin (a,b)",
+            "weight>4,weight<6",
+            "app , tier=front",
+        ] {
             assert!(labels(yes, web()), "{yes}");
         }
         for no in ["app=api", "app!=web", "zone", "!app", "app notin (web)", "weight>5", "app in (api)", "weight<5"] {

@@ -88,7 +88,10 @@ fn labels(labels: &Value, at: &str, causes: &mut Vec<Cause>) {
         }
         let value = value.as_str().unwrap_or_default();
         if !value.is_empty() && !is_label_value(value) {
-            causes.push(Cause::invalid(format!("{at}[{key}]"), format!("{value:?} cannot be a label's value: it takes up to 63 letters, digits, '-', '_' or '.'")));
+            causes.push(Cause::invalid(
+                format!("{at}[{key}]"),
+                format!("{value:?} cannot be a label's value: it takes up to 63 letters, digits, '-', '_' or '.'"),
+            ));
         }
     }
 }
@@ -151,7 +154,9 @@ fn rolling_update(strategy: &Value, causes: &mut Vec<Cause>) {
         let number = value.as_u64().or_else(|| value.as_str().and_then(|t| t.strip_suffix('%')).and_then(|n| n.parse().ok()));
         match number {
             Some(0) => zero += 1,
-            None if !value.is_null() => causes.push(Cause::invalid(format!("{at}.{field}"), format!("{value} is not a count or a percentage such as 25%"))),
+            None if !value.is_null() => {
+                causes.push(Cause::invalid(format!("{at}.{field}"), format!("{value} is not a count or a percentage such as 25%")))
+            }
             _ => {}
         }
     }
@@ -195,7 +200,10 @@ fn pod_spec(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
 fn container(container: &Value, at: &str, causes: &mut Vec<Cause>) {
     let name = container["name"].as_str().unwrap_or_default();
     if !is_label_name(name) {
-        causes.push(Cause::invalid(format!("{at}.name"), format!("{name:?} cannot be a container's name: 1 to 63 lower-case letters, digits or '-'")));
+        causes.push(Cause::invalid(
+            format!("{at}.name"),
+            format!("{name:?} cannot be a container's name: 1 to 63 lower-case letters, digits or '-'"),
+        ));
     }
     image(&container["image"], &format!("{at}.image"), causes);
     for (index, env) in container["env"].as_array().into_iter().flatten().enumerate() {
@@ -212,7 +220,10 @@ fn container(container: &Value, at: &str, causes: &mut Vec<Cause>) {
         if let (Some(limit), Some(request)) = (quantity::of(&limits[amount]), quantity::of(&requests[amount]))
             && request > limit
         {
-            causes.push(Cause::invalid(format!("{at}.resources.requests.{amount}"), format!("must not be more than the limit, {}", limits[amount])));
+            causes.push(Cause::invalid(
+                format!("{at}.resources.requests.{amount}"),
+                format!("must not be more than the limit, {}", limits[amount]),
+            ));
         }
     }
 }
@@ -239,7 +250,9 @@ fn variable(env: &Value, at: &str, causes: &mut Vec<Cause>) {
     }
     let field = env["valueFrom"]["fieldRef"]["fieldPath"].as_str();
     let known = ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"];
-    if let Some(path) = field.filter(|f| !known.contains(f) && !f.starts_with("metadata.labels['") && !f.starts_with("metadata.annotations['")) {
+    if let Some(path) =
+        field.filter(|f| !known.contains(f) && !f.starts_with("metadata.labels['") && !f.starts_with("metadata.annotations['"))
+    {
         causes.push(Cause::invalid(format!("{at}.valueFrom.fieldRef.fieldPath"), format!("{path:?} is not one of {}", known.join(", "))));
     }
 }
@@ -273,7 +286,10 @@ fn ingress(object: &Value, causes: &mut Vec<Cause>) {
         for (n, path) in rule["http"]["paths"].as_array().into_iter().flatten().enumerate() {
             let text = path["path"].as_str().unwrap_or("/");
             if !text.starts_with('/') || text.contains("//") || text.split('/').any(|part| part == "." || part == "..") {
-                causes.push(Cause::invalid(format!("{at}.http.paths[{n}].path"), format!("{text:?} is not a path: it starts with / and has no //, . or ..")));
+                causes.push(Cause::invalid(
+                    format!("{at}.http.paths[{n}].path"),
+                    format!("{text:?} is not a path: it starts with / and has no //, . or .."),
+                ));
             }
             if path["backend"]["service"]["name"].as_str().is_none_or(str::is_empty) {
                 causes.push(Cause::required(format!("{at}.http.paths[{n}].backend.service.name"), "name a Service"));
@@ -286,7 +302,8 @@ fn keyed_data(kind: &Kind, object: &Value, old: Option<&Value>, causes: &mut Vec
     use base64::Engine;
     for part in ["data", "binaryData"] {
         for (key, value) in object[part].as_object().into_iter().flatten() {
-            let fine = !key.is_empty() && key.len() <= SUBDOMAIN && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+            let fine =
+                !key.is_empty() && key.len() <= SUBDOMAIN && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
             if !fine {
                 causes.push(Cause::invalid(format!("{part}[{key}]"), "a key takes letters, digits, '-', '_' or '.'"));
             }
@@ -361,16 +378,20 @@ mod tests {
     fn requests_over_limits_and_rollouts_that_cannot_move_are_refused() {
         let mut bad = deployment();
         bad["spec"]["strategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 0, "maxUnavailable": "0%" } });
-        bad["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({ "limits": { "memory": "1Mi" }, "requests": { "memory": "2Mi" } });
+        bad["spec"]["template"]["spec"]["containers"][0]["resources"] =
+            json!({ "limits": { "memory": "1Mi" }, "requests": { "memory": "2Mi" } });
         let at = "spec.template.spec.containers[0].resources.requests.memory";
         assert_eq!(fields(&DEPLOYMENT, &bad, None), ["spec.strategy.rollingUpdate.maxUnavailable", at]);
     }
 
     #[test]
     fn m13_variables() {
-        let pod = |env: Value| json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "a", "image": "a", "env": env }] } });
+        let pod =
+            |env: Value| json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "a", "image": "a", "env": env }] } });
         assert!(fields(&POD, &pod(json!([{ "name": "A", "value": "line\nfeed $HOME" }])), None).is_empty());
-        for env in [json!([{ "name": "" }]), json!([{ "name": "A=B" }]), json!([{ "name": "A", "value": "x\u{0}" }]), json!([{ "name": "A\n" }])] {
+        for env in
+            [json!([{ "name": "" }]), json!([{ "name": "A=B" }]), json!([{ "name": "A", "value": "x\u{0}" }]), json!([{ "name": "A\n" }])]
+        {
             assert_eq!(fields(&POD, &pod(env.clone()), None).len(), 1, "{env}");
         }
     }

@@ -55,7 +55,8 @@ async fn asked_by_admin(api: &Api, blobs: &Blobs, headers: &HeaderMap, asked: &A
 }
 
 fn shown(pruned: &Pruned) -> Value {
-    let manifests = pruned.manifests.iter().map(|(name, digest)| json!({ "what": "manifest", "name": format!("{name}@{digest}"), "bytes": 0 }));
+    let manifests =
+        pruned.manifests.iter().map(|(name, digest)| json!({ "what": "manifest", "name": format!("{name}@{digest}"), "bytes": 0 }));
     let blobs = pruned.blobs.iter().map(|(digest, bytes)| json!({ "what": "blob", "name": digest.to_string(), "bytes": bytes }));
     json!({
         "kind": "PruneResult", "apiVersion": "wctl.dev/v1", "freedBytes": pruned.freed, "leftBytes": pruned.left,

@@ -20,7 +20,9 @@ pub(super) fn router(api: Api, blobs: Blobs) -> Router {
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let who = match api.identify(request.headers()).await {
         Ok(who) => who,
-        Err(refusal) if refusal.code == 401 => return denied(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "log in with `wctl login`: any user, and a token as the password"),
+        Err(refusal) if refusal.code == 401 => {
+            return denied(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "log in with `wctl login`: any user, and a token as the password");
+        }
         Err(refusal) => return refusal.into_response(),
     };
     let path = request.uri().path().to_owned();
@@ -36,7 +38,8 @@ fn may(who: &Identity, method: &Method, path: &str) -> bool {
         return true;
     }
     // The first part of a repository's name is its namespace; `_catalog` is about all of them.
-    let namespace = path.strip_prefix("/v2/").and_then(|rest| rest.split('/').next()).filter(|first| !first.is_empty() && *first != "_catalog");
+    let namespace =
+        path.strip_prefix("/v2/").and_then(|rest| rest.split('/').next()).filter(|first| !first.is_empty() && *first != "_catalog");
     authorize(who, if reads { "get" } else { "create" }, &APP, namespace)
 }
 

@@ -134,7 +134,8 @@ pub(super) fn entries(object: &Value, fields: &[&str]) -> usize {
 }
 
 pub(super) fn last_seen(event: &Value, now: jiff::Timestamp) -> String {
-    let times = [&event["lastTimestamp"], &event["series"]["lastObservedTime"], &event["eventTime"], &event["metadata"]["creationTimestamp"]];
+    let times =
+        [&event["lastTimestamp"], &event["series"]["lastObservedTime"], &event["eventTime"], &event["metadata"]["creationTimestamp"]];
     times.into_iter().find(|t| !text(t).is_empty()).map_or_else(|| "<unknown>".to_owned(), |t| age(t, now))
 }
 
@@ -177,7 +178,17 @@ mod tests {
 
     #[test]
     fn ages_are_short() {
-        let cases = [(5, "5s"), (119, "119s"), (200, "3m20s"), (600, "10m"), (10_860, "3h1m"), (36_000, "10h"), (180_000, "2d2h"), (864_000, "10d"), (-3, "0s")];
+        let cases = [
+            (5, "5s"),
+            (119, "119s"),
+            (200, "3m20s"),
+            (600, "10m"),
+            (10_860, "3h1m"),
+            (36_000, "10h"),
+            (180_000, "2d2h"),
+            (864_000, "10d"),
+            (-3, "0s"),
+        ];
         for (seconds, expected) in cases {
             assert_eq!(ago(seconds), expected);
         }

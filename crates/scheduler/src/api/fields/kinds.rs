@@ -49,10 +49,7 @@ static METADATA: &[Field] = &[
     yes("selfLink", Any),
 ];
 
-static SELECTOR: &[Field] = &[
-    yes("matchLabels", Words),
-    no("matchExpressions", "[]", "write matchLabels"),
-];
+static SELECTOR: &[Field] = &[yes("matchLabels", Words), no("matchExpressions", "[]", "write matchLabels")];
 
 /// A pod template; the page prints it once, as a Pod.
 pub(super) static TEMPLATE: &[Field] = &[META, yes("spec", Object(POD_SPEC))];
@@ -177,15 +174,8 @@ static INGRESS: &[Field] = &[
 
 static CONFIG_MAP: &[Field] = &[API_VERSION, KIND, META, yes("data", Words), yes("binaryData", Words), yes("immutable", Flag)];
 
-static SECRET: &[Field] = &[
-    API_VERSION,
-    KIND,
-    META,
-    yes("data", Words),
-    yes("stringData", Words),
-    yes("type", Text),
-    yes("immutable", Flag),
-];
+static SECRET: &[Field] =
+    &[API_VERSION, KIND, META, yes("data", Words), yes("stringData", Words), yes("type", Text), yes("immutable", Flag)];
 
 static NAMESPACE: &[Field] = &[API_VERSION, KIND, META, yes("spec", Object(&[yes("finalizers", Texts)])), STATUS];
 

@@ -79,7 +79,12 @@ static CONTAINER: &[Field] = &[
     yes("readinessProbe", Object(PROBE)),
     yes("livenessProbe", Object(PROBE)),
     no("startupProbe", "{}", "not yet; give the livenessProbe an initialDelaySeconds"),
-    warn("imagePullPolicy", Word(&["Always", "IfNotPresent", "Never"]), "\"Always\",\"IfNotPresent\"", "artifacts are pulled by digest, once for each node"),
+    warn(
+        "imagePullPolicy",
+        Word(&["Always", "IfNotPresent", "Never"]),
+        "\"Always\",\"IfNotPresent\"",
+        "artifacts are pulled by digest, once for each node",
+    ),
     warn("terminationMessagePath", Text, "\"/dev/termination-log\"", "the message is the trap's own"),
     warn("terminationMessagePolicy", Text, "\"File\",\"FallbackToLogsOnError\"", "the message is the trap's own"),
     warn("securityContext", Object(SECURITY), "{}", "the sandbox is stricter than any of this"),
