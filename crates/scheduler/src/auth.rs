@@ -210,7 +210,8 @@ mod tests {
         let cut = &token[..token.len() - 1];
         let swapped = token.replace("wctl_a_", "wctl_b_");
         tokens.create("b", &Identity::admin()).await.unwrap();
-        for wrong in ["", "wctl", "wctl__", "wctl_a", "wctl_a_", "wctl_../a_x", cut, &swapped, &format!("{token}x"), &token.to_uppercase()] {
+        for wrong in ["", "wctl", "wctl__", "wctl_a", "wctl_a_", "wctl_../a_x", cut, &swapped, &format!("{token}x"), &token.to_uppercase()]
+        {
             assert_eq!(tokens.identify(wrong).await.unwrap(), None, "{wrong}");
         }
         for id in ["", "a_b", "a/b", "ä"] {

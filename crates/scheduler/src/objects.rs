@@ -10,6 +10,8 @@ use crate::store::{self, Commit, Guard, MAX_OPS, Next, Op, Revision, Store};
 mod envelope;
 mod object;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use object::Object;

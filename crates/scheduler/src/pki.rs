@@ -90,10 +90,13 @@ impl Authority {
         // The certificate is written last: without it the CA was never finished, and nobody has seen it.
         let (ca_pem, ca_key) = match (ca_pem, wrapped) {
             (Some(pem), Some(wrapped)) => (text(&ca_file, pem)?, unwrap(&key, &wrapped_file, &wrapped)?),
-            (Some(_), None) => return Err(unusable(&wrapped_file, "is missing: restore it from the backup that belongs to this data folder")),
+            (Some(_), None) => {
+                return Err(unusable(&wrapped_file, "is missing: restore it from the backup that belongs to this data folder"));
+            }
             (None, _) => create_ca(&key, &ca_file, &wrapped_file)?,
         };
-        let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).map_err(|error| unusable(&ca_file, &format!("is no CA certificate ({error}): restore it from a backup")))?;
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key)
+            .map_err(|error| unusable(&ca_file, &format!("is no CA certificate ({error}): restore it from a backup")))?;
         Ok(Authority { folder: folder.to_owned(), key, ca_pem, issuer })
     }
 

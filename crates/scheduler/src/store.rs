@@ -7,6 +7,7 @@ use futures::stream::BoxStream;
 mod hub;
 pub mod memory;
 pub mod redb;
+pub mod retain;
 
 /// Counts commits: each commit that changes something makes the next one. The first is 1.
 pub type Revision = u64;

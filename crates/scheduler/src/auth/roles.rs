@@ -2,7 +2,8 @@
 
 use super::{DEPLOYERS, Identity, NODES, VIEWERS};
 use crate::kinds::{
-    APP, CONFIG_MAP, CRON_JOB, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, INGRESS, JOB, Kind, LEASE, NAMESPACE, NODE, POD, REPLICA_SET, SECRET, SERVICE,
+    APP, CONFIG_MAP, CRON_JOB, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, INGRESS, JOB, Kind, LEASE, NAMESPACE, NODE, POD, REPLICA_SET,
+    SECRET, SERVICE,
 };
 
 const READ: &[&str] = &["get", "list", "watch"];
@@ -10,8 +11,7 @@ const WRITE: &[&str] = &["create", "update", "patch", "delete", "deletecollectio
 const REPORT: &[&str] = &["create", "update", "patch"];
 
 /// Kinds that a deployer writes in its namespace.
-const DEPLOYED: &[&Kind] =
-    &[&APP, &DEPLOYMENT, &REPLICA_SET, &POD, &SERVICE, &INGRESS, &CONFIG_MAP, &SECRET, &JOB, &CRON_JOB, &HPA];
+const DEPLOYED: &[&Kind] = &[&APP, &DEPLOYMENT, &REPLICA_SET, &POD, &SERVICE, &INGRESS, &CONFIG_MAP, &SECRET, &JOB, &CRON_JOB, &HPA];
 /// What belongs to no namespace and tells nobody's secrets.
 const COMMON: &[&Kind] = &[&NODE, &NAMESPACE];
 
@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn an_agent_does_what_running_pods_takes() {
         let agent = Identity::node("edge-1");
-        let table = |kind: &Kind| READ.iter().chain(WRITE).filter(|verb| may(&agent, verb, kind, "shop")).copied().collect::<Vec<_>>().join(" ");
+        let table =
+            |kind: &Kind| READ.iter().chain(WRITE).filter(|verb| may(&agent, verb, kind, "shop")).copied().collect::<Vec<_>>().join(" ");
         assert_eq!(table(&POD), "get list watch update patch delete");
         assert_eq!(table(&NODE), "get list watch create update patch");
         assert_eq!(table(&LEASE), "get list watch create update patch");

@@ -223,3 +223,43 @@ impl<H: History> Watch<H> {
 fn closed() -> Error {
     Error::Unavailable("it was closed".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::store::memory::Memory;
+    use crate::store::{Op, Store};
+
+    #[tokio::test]
+    async fn a_dropped_watch_leaves_nothing_behind() {
+        struct Nothing;
+        #[async_trait]
+        impl History for Nothing {
+            async fn replay(self: Arc<Self>, _: String, _: Revision, upto: Revision, _: usize) -> Result<(Vec<Event>, Revision)> {
+                Ok((Vec::new(), upto))
+            }
+        }
+        let (hub, history) = (Arc::new(Hub::new(0)), Arc::new(Nothing));
+        let mut watches: Vec<_> = ["/a", "/a", "/b/c"].iter().map(|prefix| watch(&hub, &history, prefix, 0)).collect();
+        watches.iter_mut().for_each(|watch| assert!(watch.next().now_or_never().is_none()));
+        assert_eq!(hub.watchers(), 3);
+        watches.remove(0);
+        assert_eq!(hub.watchers(), 2);
+        drop(watches);
+        assert_eq!(hub.watchers(), 0);
+        assert!(hub.inner.lock().lengths.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_a_closed_store_ends_with_an_error() {
+        let store = Memory::new();
+        store.commit(vec![], vec![Op::Put { key: "/a".to_owned(), value: "1".into(), lease: None }]).await.unwrap();
+        let mut watch = store.watch("/", 1);
+        assert!(watch.next().now_or_never().is_none());
+        drop(store);
+        assert!(matches!(watch.next().await, Some(Err(Error::Unavailable(_)))));
+        assert!(watch.next().await.is_none());
+    }
+}

@@ -1,5 +1,6 @@
 //! The embedded engine: one file, written by one thread in groups, read through snapshots.
 
+use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ mod disk;
 mod leases;
 mod record;
 mod staging;
+#[cfg(test)]
+mod tests;
 mod view;
 mod writer;
 
@@ -148,8 +151,13 @@ fn open_database(backend: impl StorageBackend) -> Result<Database> {
         AssertUnwindSafe(|| Database::builder().set_cache_size(CACHE).set_check_integrity_on_open(true).create_with_backend(backend));
     match std::panic::catch_unwind(open) {
         Ok(Ok(database)) => Ok(database),
-        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))) if error.kind() == std::io::ErrorKind::InvalidData => {
+        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error))))
+            if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
             Err(Error::Broken(format!("{error}: restore the data folder from a backup")))
+        }
+        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error)))) if disk::is_full(&error) => {
+            Err(Error::Unwritable(format!("{error}; free some space, then start again")))
         }
         Ok(Err(error)) => Err(Fault::from(error).into_error()),
         Err(_) => Err(Error::Broken("opening met a damaged page: restore the data folder from a backup".to_owned())),

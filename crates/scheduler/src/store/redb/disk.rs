@@ -29,6 +29,11 @@ pub(super) enum Failure {
     Final(String),
 }
 
+/// Whether there was no room to write.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Opens the file that lies at `path`, new if need be, readable by its owner only.
 pub(super) fn open_file(path: &Path) -> Result<Arc<dyn StorageBackend>> {
     let unavailable = |error: &dyn fmt::Display| Error::Unavailable(format!("opening {}: {error}", path.display()));
@@ -89,8 +94,7 @@ impl Disk {
 
     fn note(&self, result: io::Result<()>, full: bool) -> io::Result<()> {
         if let Err(error) = &result {
-            let room = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            let failure = if room && full { Failure::Full } else { Failure::Final };
+            let failure = if full && is_full(error) { Failure::Full } else { Failure::Final };
             self.state.lock().failure.get_or_insert(failure(error.to_string()));
         }
         result
