@@ -13,7 +13,6 @@ mod merge;
 mod mistake;
 pub mod problem;
 pub mod quantity;
-mod reference;
 pub mod route;
 mod rules;
 mod schema;
@@ -97,7 +96,7 @@ pub fn object_name(app: &str, service: &str, alone: bool) -> String {
 /// `lookup` gives the variables (the environment, then `.env`). Every mistake is found at once.
 pub fn parse(sources: &[Source], lookup: &Lookup) -> Result<Parsed, Mistakes> {
     let (texts, unreadable): (Vec<_>, Vec<_>) = sources.iter().map(Text::of).partition(Result::is_ok);
-    let unreadable: Vec<Mistake> = unreadable.into_iter().filter_map(Result::err).collect();
+    let unreadable: Vec<Mistake> = unreadable.into_iter().filter_map(Result::err).map(|mistake| *mistake).collect();
     if !unreadable.is_empty() {
         return Err(Mistakes(unreadable));
     }

@@ -58,6 +58,9 @@ impl<'a, 'b> Checker<'a, 'b> {
 
     /// The value in its one form; none where it is absent or wrong.
     fn value(&mut self, form: &Form, node: &Node) -> Option<Value> {
+        if matches!(node.kind, Kind::Faulty) {
+            return None;
+        }
         match form {
             Form::Scalar(word) => self.scalar(word, node),
             Form::Whole(least, most) => self.whole(*least, *most, node),
@@ -97,7 +100,7 @@ impl<'a, 'b> Checker<'a, 'b> {
                 }
             },
             Kind::Null => {
-                self.wrong(node, Problem::new(format!("the value is missing: expected {}; write \"\" for an empty text", word.what)));
+                self.wrong(node, Problem::new(format!("the value is missing: expected {}; write \"\" for an empty text", one(word.what))));
                 None
             }
             _ => self.unexpected(word.what, node),
@@ -105,11 +108,11 @@ impl<'a, 'b> Checker<'a, 'b> {
     }
 
     fn whole(&mut self, least: u64, most: u64, node: &Node) -> Option<Value> {
-        let Kind::Scalar { text, plain } = &node.kind else { return self.unexpected("a whole number", node) };
+        let Kind::Scalar { text, plain } = &node.kind else { return self.unexpected("whole number", node) };
         let digits = text.strip_prefix('-').unwrap_or(text);
         let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         let problem = match (is_number, plain) {
-            (false, _) => return self.unexpected("a whole number", node),
+            (false, _) => return self.unexpected("whole number", node),
             (true, false) => Problem::meant(format!("expected a whole number, found the text \"{}\"", shown(text)), shown(text)),
             (true, true) if digits.len() > 1 && digits.starts_with('0') => {
                 let message = format!("`{}` starts with a 0, which some would read as octal", shown(text));
@@ -131,14 +134,15 @@ impl<'a, 'b> Checker<'a, 'b> {
             Kind::Scalar { text, plain: false } => format!("the text \"{}\"", shown(text)),
             Kind::List(_) => "a list".into(),
             Kind::Map(_) => "a map".into(),
+            Kind::Faulty => return None,
         };
-        let expected = if expected.starts_with("a ") { expected.to_owned() } else { format!("{} {expected}", article(expected)) };
+        let expected = one(expected);
         self.wrong(node, Problem::new(format!("expected {expected}, found {found}")));
         None
     }
 
     fn nothing(&mut self, form: &Form, node: &Node) -> Option<Value> {
-        self.wrong(node, Problem::new(format!("the value is missing: expected {}", form.words())));
+        self.wrong(node, Problem::new(format!("the value is missing: expected {}", one(&form.words()))));
         None
     }
 
@@ -147,7 +151,7 @@ impl<'a, 'b> Checker<'a, 'b> {
             Kind::List(items) => items,
             // `connect:` with nothing below it grants nothing.
             Kind::Null => return Some(Value::Array(Vec::new())),
-            _ => return self.unexpected(&format!("a list of {}", form.words()), node),
+            _ => return self.unexpected(&format!("list of {}", form.plural()), node),
         };
         let mut values: Vec<Value> = Vec::new();
         for (i, item) in items.iter().enumerate() {
@@ -169,7 +173,7 @@ impl<'a, 'b> Checker<'a, 'b> {
             Kind::Map(entries) => entries,
             // `env:` with nothing below it sets nothing.
             Kind::Null => return Some(Value::Object(Map::new())),
-            _ => return self.unexpected(&format!("a map from {}", word.what), node),
+            _ => return self.unexpected(&format!("map from {} to a value", word.what), node),
         };
         let mut map = Map::new();
         for entry in entries {
@@ -190,7 +194,7 @@ impl<'a, 'b> Checker<'a, 'b> {
         let entries = match &node.kind {
             Kind::Map(entries) => entries.as_slice(),
             Kind::Null => &[],
-            _ => return self.unexpected("a map", node),
+            _ => return self.unexpected("map", node),
         };
         let mut map = Map::new();
         for entry in entries {
@@ -225,8 +229,13 @@ impl<'a, 'b> Checker<'a, 'b> {
     }
 }
 
-fn article(word: &str) -> &'static str {
-    if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+/// `name` → `a name`; words to choose from stay as they are.
+fn one(what: &str) -> String {
+    match what.chars().next() {
+        Some('`') => what.to_owned(),
+        Some('a' | 'e' | 'i' | 'o') => format!("an {what}"),
+        _ => format!("a {what}"),
+    }
 }
 
 /// A sentence as part of another one.

@@ -287,11 +287,17 @@ impl Form {
             Whole(least, most) => format!("whole number, {least} to {most}"),
             Map(_) => "map".into(),
             Named(word, form) => format!("map from {} to {}", word.what, form.words()),
-            List(form) => format!("list of {}", form.words()),
+            List(form) => format!("list of {}", form.plural()),
             OneOrMore(form) => format!("{}, or a list of them", form.words()),
             Short(word, _) => format!("{} or map", word.what),
             Either(first, second) => format!("{}, or {}", first.words(), second.words()),
         }
+    }
+
+    /// Several of it, in words.
+    pub(crate) fn plural(&self) -> String {
+        let words = self.words();
+        if words.starts_with('`') { words } else { format!("{words}s") }
     }
 
     /// The keys that stand below, and what stands between: nothing, or `.NAME`.

@@ -123,7 +123,7 @@ fn routes(services: &[Entry], found: &mut Found) {
 fn route_of(node: &Node) -> Option<Route> {
     match &node.kind {
         Kind::Scalar { text, .. } => Route::read(text).ok(),
-        Kind::Null | Kind::List(_) => None,
+        Kind::Null | Kind::Faulty | Kind::List(_) => None,
         Kind::Map(_) => {
             let part = |key: &str| node.get(key).and_then(Node::text).unwrap_or_default();
             Some(Route { host: super::route::host(part("host")).ok()?, path: super::route::path(part("path")).ok()? })

@@ -4,12 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::MOST_SERVICES;
 use super::keys::{self, Form, Key, ORIGINS};
-use super::word::Word;
+use super::word::{self, Word};
 
 /// The schema of an app file. It accepts whatever the reader accepts; what takes more than one value to see it leaves to the reader.
 pub fn schema() -> Value {
     let mut top = map(keys::TOP);
     let mut properties = top["properties"].take();
+    properties["services"]["propertyNames"] = json!({ "pattern": word::SERVICE.pattern });
     properties["services"]["minProperties"] = json!(1);
     properties["services"]["maxProperties"] = json!(MOST_SERVICES);
     let short = map(keys::SERVICE)["properties"].take();
@@ -89,10 +90,18 @@ fn form(form: &Form) -> Value {
     }
 }
 
-/// A text, or what YAML takes for a number or a boolean before the reader reads it as text. Variables stand for anything.
+/// A text, and a number or a boolean where the reader would read that as text.
 fn scalar(word: &Word) -> Value {
-    if word.pattern.is_empty() {
-        return json!({ "type": ["string", "number", "boolean"] });
+    let reads = |text: &str| (word.read)(text).is_ok();
+    let mut types = vec!["string"];
+    if ["1", "503", "1073741824"].into_iter().any(reads) {
+        types.push("number");
     }
-    json!({ "type": ["string", "number", "boolean"], "anyOf": [{ "pattern": word.pattern }, { "pattern": VARIABLE }] })
+    if reads("true") {
+        types.push("boolean");
+    }
+    if word.pattern.is_empty() {
+        return json!({ "type": types });
+    }
+    json!({ "type": types, "anyOf": [{ "pattern": word.pattern }, { "pattern": VARIABLE }] })
 }

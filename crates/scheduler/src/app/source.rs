@@ -39,9 +39,9 @@ pub(crate) struct At {
 
 impl<'a> Text<'a> {
     /// The text of a file, or why it is none.
-    pub fn of(source: &'a Source) -> Result<Self, Mistake> {
+    pub fn of(source: &'a Source) -> Result<Self, Box<Mistake>> {
         let bytes = source.bytes.as_slice();
-        let refused = |message: String| Err(Mistake::of_file(&source.name, message));
+        let refused = |message: String| Err(Box::new(Mistake::of_file(&source.name, message)));
         if bytes.len() > MOST_BYTES {
             return refused(format!("the file has {} bytes; an app file has at most {MOST_BYTES}", bytes.len()));
         }
@@ -58,19 +58,19 @@ impl<'a> Text<'a> {
                 let good = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
                 let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
                 let message = format!("the file is not UTF-8: byte 0x{byte:02x} cannot stand here; save it as UTF-8");
-                Err(Mistake::at(message, this(good).place(good.len(), good.len())))
+                Err(Box::new(Mistake::at(message, this(good).place(good.len(), good.len()))))
             }
         }
     }
 
     /// YAML allows no control characters, and a parser may take NUL for the end of the file.
-    fn without_controls(self) -> Result<Self, Mistake> {
+    fn without_controls(self) -> Result<Self, Box<Mistake>> {
         let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
         match self.text.char_indices().find(|(_, c)| control(*c)) {
             None => Ok(self),
             Some((start, c)) => {
                 let message = format!("the control character U+{:04X} cannot stand in an app file", u32::from(c));
-                Err(Mistake::at(message, self.place(start, start + c.len_utf8())))
+                Err(Box::new(Mistake::at(message, self.place(start, start + c.len_utf8()))))
             }
         }
     }

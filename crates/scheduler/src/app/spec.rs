@@ -75,9 +75,7 @@ impl AppSpec {
     pub fn missing_secrets(&self, namespace: &str, there: &dyn Fn(&str) -> bool) -> Vec<String> {
         let sentence = |(secret, services): (&str, BTreeSet<&str>)| {
             let services = services.into_iter().collect::<Vec<_>>().join(" and ");
-            format!(
-                "{services} uses the secret {secret}, which namespace {namespace} does not have; set it with `wctl secret set {secret}`"
-            )
+            format!("the secret {secret} of {services} is not in namespace {namespace}; set it with `wctl secret set {secret}`")
         };
         self.secrets().into_iter().filter(|(secret, _)| !there(secret)).map(sentence).collect()
     }

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     },
     List(Vec<Node>),
     Map(Vec<Entry>),
+    /// What a mistake has been found in already; nothing more is said about it.
+    Faulty,
 }
 
 /// One key of a map and its value.
@@ -126,7 +128,7 @@ impl Node {
         };
         let alone = Size { nodes: 1, bytes: self.text().map_or(0, str::len), depth: 1 };
         match &self.kind {
-            Kind::Null | Kind::Scalar { .. } => alone,
+            Kind::Null | Kind::Faulty | Kind::Scalar { .. } => alone,
             Kind::List(items) => items.iter().fold(alone, |sum, item| inside(sum, "", item)),
             Kind::Map(entries) => entries.iter().fold(alone, |sum, entry| inside(sum, &entry.key, &entry.value)),
         }
@@ -173,6 +175,8 @@ struct Open {
     key: Option<(String, At)>,
     /// Keys so far and where each stands.
     keys: HashMap<String, At>,
+    /// The value that comes next belongs to a key that is wrong.
+    drop_next: bool,
 }
 
 struct Builder<'a, 'b, 'c> {
@@ -223,7 +227,7 @@ impl Builder<'_, '_, '_> {
                     // Paid for before it is copied: that is what makes a bomb cheap.
                     let size = *size;
                     let within = self.open.len() + size.depth <= MOST_DEPTH;
-                    let node = if within && self.affords(size) { node.clone() } else { Node::new(Some(at), Kind::Null) };
+                    let node = if within && self.affords(size) { node.clone() } else { Node::new(Some(at), Kind::Faulty) };
                     if !within {
                         return Err((at, too_deep()));
                     }
@@ -232,13 +236,13 @@ impl Builder<'_, '_, '_> {
                 }
                 None => {
                     self.found.push(Some(at), "", Problem::new("this alias stands inside its own anchor"));
-                    self.value(Node::new(Some(at), Kind::Null), 0)
+                    self.value(Node::new(Some(at), Kind::Faulty), 0)
                 }
             },
             Event::UnresolvedAlias(name) => {
                 let message = format!("the alias `*{name}` has no anchor `&{name}` before it; quote it if it is text", name = shown(&name));
                 self.found.push(Some(at), "", Problem::new(message));
-                self.value(Node::new(Some(at), Kind::Null), 0)
+                self.value(Node::new(Some(at), Kind::Faulty), 0)
             }
             _ => Ok(()),
         }
@@ -275,7 +279,7 @@ impl Builder<'_, '_, '_> {
     fn start(&mut self, kind: Kind, anchor: usize, tag: Option<&Tag>, at: At) -> Result<(), Stop> {
         self.spend(at, 1, 0)?;
         let merge = self.tag(tag, at);
-        self.open.push(Open { node: Node { at: Some(at), kind, merge }, anchor, key: None, keys: HashMap::new() });
+        self.open.push(Open { node: Node { at: Some(at), kind, merge }, anchor, key: None, keys: HashMap::new(), drop_next: false });
         Ok(())
     }
 
@@ -299,10 +303,11 @@ impl Builder<'_, '_, '_> {
         match &mut open.node.kind {
             Kind::List(items) => items.push(node),
             Kind::Map(entries) => match open.key.take() {
+                Some(_) if std::mem::take(&mut open.drop_next) => {}
                 Some((key, key_at)) => entries.push(Entry { key, key_at: Some(key_at), value: node }),
                 None => self.key(node),
             },
-            Kind::Null | Kind::Scalar { .. } => {}
+            Kind::Null | Kind::Faulty | Kind::Scalar { .. } => {}
         }
         Ok(())
     }
@@ -318,6 +323,7 @@ impl Builder<'_, '_, '_> {
                         open.keys.insert(text, at);
                     }
                     Some(first) => {
+                        open.drop_next = true;
                         let message = format!("`{}` is given twice", shown(&text));
                         self.found.push_with(Some(at), "", Problem::new(message), Some((*first, "first given here")));
                     }
@@ -325,9 +331,10 @@ impl Builder<'_, '_, '_> {
                 return;
             }
             Kind::Null => "the key is missing; if it is the word null, put it into quotes",
+            Kind::Faulty => return (open.key, open.drop_next) = (Some((String::new(), at)), true),
             Kind::List(_) | Kind::Map(_) => "a key must be one word, not a list or a map",
         };
-        open.key = Some((String::new(), at));
+        (open.key, open.drop_next) = (Some((String::new(), at)), true);
         self.found.push(Some(at), "", Problem::new(problem));
     }
 
@@ -356,10 +363,8 @@ impl Builder<'_, '_, '_> {
     fn syntax(&self, error: &ScanError) -> Stop {
         let start = error.marker().byte_offset().unwrap_or(self.text.len());
         let at = |start: usize| At { file: self.file, start, end: start };
-        let line_start = self.text[..start.min(self.text.len())].rfind(['\n', '\r']).map_or(0, |i| i + 1);
-        let indent = self.text[line_start..].find(|c| c != ' ' && c != '\t').map_or(self.text.len(), |i| line_start + i);
-        if let Some(tab) = self.text[line_start..indent].find('\t') {
-            return (at(line_start + tab), Problem::new("a tab indents this line; YAML wants spaces"));
+        if let Some(tab) = self.tab_indent(start) {
+            return (At { end: tab + 1, ..at(tab) }, Problem::new("a tab indents this line; YAML wants spaces"));
         }
         let message = match error.kind() {
             ErrorKind::RecursionLimitExceeded => return (at(start), too_deep()),
@@ -374,5 +379,15 @@ impl Builder<'_, '_, '_> {
             kind => format!("this is not YAML: {kind}"),
         };
         (at(start), Problem::new(message))
+    }
+    /// The tab in the indentation of the line of a syntax error, or of the next: the parser may stumble before it.
+    fn tab_indent(&self, start: usize) -> Option<usize> {
+        let line_start = self.text[..start.min(self.text.len())].rfind(['\n', '\r']).map_or(0, |i| i + 1);
+        let next_line = self.text[line_start..].find('\n').map_or(self.text.len(), |i| line_start + i + 1);
+        [line_start, next_line].into_iter().find_map(|from| {
+            let line = &self.text[from..];
+            let indent = &line[..line.find(|c| c != ' ' && c != '\t').unwrap_or(line.len())];
+            indent.find('\t').map(|tab| from + tab)
+        })
     }
 }

@@ -15,7 +15,7 @@ pub type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 pub(crate) fn replace(node: &mut Node, lookup: &Lookup, found: &mut Found) {
     let at = node.at;
     match &mut node.kind {
-        Kind::Null => {}
+        Kind::Null | Kind::Faulty => {}
         Kind::List(items) => items.iter_mut().for_each(|item| replace(item, lookup, found)),
         Kind::Map(entries) => entries.iter_mut().for_each(|entry| replace(&mut entry.value, lookup, found)),
         Kind::Scalar { text, .. } if text.contains('$') => match expand(text, lookup, 0) {
@@ -23,6 +23,7 @@ pub(crate) fn replace(node: &mut Node, lookup: &Lookup, found: &mut Found) {
             Err(fault) => {
                 let at = at.map(|at| narrowed(found, at, text, &fault));
                 found.push(at, "", fault.problem);
+                node.kind = Kind::Faulty;
             }
         },
         Kind::Scalar { .. } => {}
@@ -140,7 +141,7 @@ fn variable(inside: &str, lookup: &Lookup, nested: usize) -> Result<String, Faul
 /// is; in double quotes `\n`, `\t`, `\r`, `\"`, `\\` and `\$` are known and it may go over several lines. Variables of earlier lines and
 /// of `lookup`, which wins, are replaced in all but single quotes. All mistakes are found at once.
 pub fn env_file(source: &Source, lookup: &Lookup) -> Result<BTreeMap<String, String>, Mistakes> {
-    let text = Text::of(source).map_err(|mistake| Mistakes(vec![mistake]))?;
+    let text = Text::of(source).map_err(|mistake| Mistakes(vec![*mistake]))?;
     let texts = [text];
     let mut reader = EnvFile { text: texts[0].text, index: 0, set: BTreeMap::new(), found: Found::new(&texts), lookup };
     while reader.index < reader.text.len() {

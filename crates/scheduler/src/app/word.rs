@@ -61,9 +61,9 @@ words! {
     /// A bucket of keys and values, or of blobs.
     BUCKET = "bucket", r"^[a-z0-9][-_a-z0-9]{0,62}$", |t| bucket(t);
     /// An amount of memory.
-    MEMORY = "memory", r"^[0-9]+(\.[0-9]+)?([KMGT]i|[kMGT])?$", |t| t.parse().map(|m: Memory| json!(m));
+    MEMORY = "amount of memory", r"^[0-9]+(\.[0-9]+)?([KMGT]i|[kMGT])?$", |t| t.parse().map(|m: Memory| json!(m));
     /// An amount of CPU.
-    CPU = "cpu", r"^[0-9]+(\.[0-9]+)?m?$", |t| t.parse().map(|c: Cpu| json!(c));
+    CPU = "amount of CPU", r"^[0-9]+(\.[0-9]+)?m?$", |t| t.parse().map(|c: Cpu| json!(c));
     /// How long one request may take.
     REQUEST_TIME = "time", TIME_PATTERN, |t| time(t, 1, 3_600_000, false);
     /// A wait that Kubernetes keeps in whole seconds.
@@ -156,17 +156,23 @@ fn image(text: &str) -> Result<Value, Problem> {
         let message = format!("`{}` would be looked for in a registry; a file beside this one starts with `./`", shown(text));
         return Err(Problem::meant(message, format!("./{text}")));
     }
-    match text.parse::<super::reference::Reference>() {
+    match text.parse::<artifact::Reference>() {
         Ok(_) => Ok(text.into()),
-        Err(error) => Err(Problem::new(format!("`{}` is neither a file (./…) nor a reference (registry/name:tag): {error}", shown(text)))),
+        Err(error) => Err(Problem::new(format!("this is neither a file (./…) nor a reference: {}", why(&error)))),
     }
 }
 
+/// What is wrong with a reference, without saying again what is being read.
+fn why(error: &artifact::reference::ParseError) -> String {
+    let text = error.to_string();
+    text.strip_prefix("reading the image reference ").unwrap_or(&text).to_owned()
+}
+
 fn digest(text: &str) -> Result<Value, Problem> {
-    match text.parse::<super::reference::Reference>() {
+    match text.parse::<artifact::Reference>() {
         Ok(reference) if reference.digest().is_some() => Ok(text.into()),
         Ok(_) => Err(Problem::new(format!("`{}` has no digest; an App holds references like name@sha256:… only", shown(text)))),
-        Err(error) => Err(Problem::new(format!("`{}` is not a reference: {error}", shown(text)))),
+        Err(error) => Err(Problem::new(format!("this is not a reference: {}", why(&error)))),
     }
 }
 

@@ -1,0 +1,127 @@
+//! Several files, each over the one before.
+
+use crate::support::{check_all, read_all, render};
+
+#[test]
+fn maps_join_lists_are_appended_the_rest_is_replaced() {
+    check_all(
+        &[
+            "
+app: shop
+env: { A: one, B: one }
+services:
+  user:
+    build: ./user
+    route: shop.localhost/users
+    args: [a, b]
+    limits: { memory: 64Mi, time: 5s }
+    uses: { connect: [https://a.example], keyvalue: [users] }
+",
+            "
+env: { B: two }
+services:
+  user:
+    image: ghcr.io/acme/user:1
+    route: shop.example.com/users
+    args: [c]
+    limits: { time: 9s }
+    uses: { connect: [https://b.example, https://a.example] }
+  cart: { image: ./cart.wasm }
+",
+            "app: shop-eu\nservices: { user: { replicas: 9 } }\n",
+        ],
+        r#"
+app shop-eu
+env A="one"
+env B="two"
+cart: file ./cart.wasm
+user: image ghcr.io/acme/user:1
+  args ["c"]
+  limits.memory "64Mi"
+  limits.time "9s"
+  replicas 9
+  route [{"host":"shop.example.com","path":"/users"}]
+  uses.connect ["https://a.example:443","https://b.example:443"]
+  uses.keyvalue ["users"]
+"#,
+    );
+}
+
+#[test]
+fn a_later_file_takes_back() {
+    check_all(
+        &[
+            "app: shop\nimage: ./a.wasm\nenv: { A: one, B: two }\nroute: a.example\nuses: { connect: [https://a.example], keyvalue: [x] }\nlimits: { memory: 64Mi }\n",
+            "env: { A: !reset null }\nroute: !reset\nuses: { connect: !override [https://b.example] }\nlimits: !override { time: 1s }\n",
+        ],
+        r#"
+app shop
+env B="two"
+shop: file ./a.wasm
+  limits.time "1s"
+  uses.connect ["https://b.example:443"]
+  uses.keyvalue ["x"]
+"#,
+    );
+}
+
+#[test]
+fn an_environment_may_hold_words_that_exclude_each_other_as_keys() {
+    check_all(
+        &["app: hello\nimage: ./a.wasm\nenv: { image: x }\n", "env: { build: y }\n"],
+        "app hello\nenv build=\"y\"\nenv image=\"x\"\nhello: file ./a.wasm",
+    );
+}
+
+#[test]
+fn a_mistake_is_shown_in_its_own_file() {
+    check_all(
+        &[
+            "app: hello\nimage: ./a.wasm\nreplicas: x\nroute: a.example\nlimits: { time: 1 }\n",
+            "# over it\nreplicas: y\nlmits: { time: 1s }\n",
+        ],
+        "
+first.yaml:5:17: `1` has no unit; write it like 500ms, 5s, 1m or 1h
+  5 | limits: { time: 1 }
+    |                 ^ did you mean `1s`?
+second.yaml:2:11: expected a whole number, 0 to 10000, or `each-node`, found `y`
+  2 | replicas: y
+    |           ^
+second.yaml:3:1: the key `lmits` is not known here
+  3 | lmits: { time: 1s }
+    | ^^^^^ did you mean `limits`?",
+    );
+    check_all(
+        &["app: shop\nservices:\n  a: { image: ./a.wasm, route: x.example }\n", "services:\n  b: { image: ./b.wasm, route: x.example }\n"],
+        "
+second.yaml:2:32: `x.example` leads to the service `a` already
+  3 |   a: { image: ./a.wasm, route: x.example }
+    |                                --------- claimed here, in first.yaml
+  2 |   b: { image: ./b.wasm, route: x.example }
+    |                                ^^^^^^^^^",
+    );
+}
+
+#[test]
+fn every_unreadable_file_is_named() {
+    let rendered = render(&read_all(&["app: [\n", "app: hello\n\timage: x\n"]));
+    assert!(rendered.contains("first.yaml:") && rendered.contains("second.yaml:2:1: a tab"), "{rendered}");
+}
+
+#[test]
+fn m16_the_same_file_twice_is_no_change() {
+    let text = "
+app: shop
+env: { A: one }
+services:
+  user: { image: ghcr.io/acme/user:1, route: [a.example, b.example/x], args: [x, x], uses: { connect: [https://a.example], secrets: [S] } }
+";
+    let once = read_all(&[text]);
+    assert!(once.is_ok());
+    assert_eq!(once, read_all(&[text, text]));
+    let spec = crate::support::spec(text);
+    assert!(scheduler::app::diff(Some(&spec), &crate::support::spec(text)).is_empty());
+    // Order is no change either.
+    let turned = text.replace("[a.example, b.example/x]", "[b.example/x, a.example]");
+    assert_eq!(serde_json::to_value(&spec).ok(), serde_json::to_value(crate::support::spec(&turned)).ok());
+}
