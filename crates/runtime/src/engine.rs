@@ -5,7 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use wasmtime::component::Linker;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
+
+use crate::cache::Code;
+use crate::sandbox::link::{self, Linked};
+use crate::sandbox::state::State;
 
 mod ticker;
 
@@ -113,6 +118,7 @@ pub struct Engines(Arc<Inner>);
 struct Inner {
     config: Config,
     made: Mutex<[Option<Engine>; 4]>,
+    linkers: Mutex<[Option<Arc<Linker<State>>>; 4]>,
     ticker: ticker::Ticker,
 }
 
@@ -120,7 +126,7 @@ impl Engines {
     /// Engines made when they are first asked for.
     pub fn new(config: Config) -> Self {
         let ticker = ticker::Ticker::new(config.tick);
-        Self(Arc::new(Inner { config, made: Mutex::default(), ticker }))
+        Self(Arc::new(Inner { config, made: Mutex::default(), linkers: Mutex::default(), ticker }))
     }
 
     /// The engine of a kind.
@@ -136,6 +142,28 @@ impl Engines {
         self.0.ticker.add(&engine);
         made[kind.index()] = Some(engine.clone());
         Ok(engine)
+    }
+
+    /// Links a component, once for all pods that run it.
+    pub(crate) fn link(&self, code: &Code) -> Result<Arc<Linked>, String> {
+        let mut linked = code.linked.lock();
+        if let Some(linked) = &*linked {
+            return Ok(linked.clone());
+        }
+        let made = Arc::new(link::link(&*self.linker(code)?, &code.component)?);
+        *linked = Some(made.clone());
+        Ok(made)
+    }
+
+    fn linker(&self, code: &Code) -> Result<Arc<Linker<State>>, String> {
+        let mut linkers = self.0.linkers.lock();
+        let linker = &mut linkers[code.kind.index()];
+        if let Some(linker) = linker {
+            return Ok(linker.clone());
+        }
+        let made = Arc::new(link::linker(code.component.engine(), code.kind.abi).map_err(|error| format!("{error:#}"))?);
+        *linker = Some(made.clone());
+        Ok(made)
     }
 }
 

@@ -6,6 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+mod change;
+mod file;
+#[cfg(test)]
+mod tests;
+
 /// Which bucket: within a namespace, within an app.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BucketId {
@@ -94,8 +99,17 @@ impl Buckets {
     /// # Errors
     /// When the file cannot be opened, or another process has it open.
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, Error> {
-        let _ = (dir, limits);
-        Err(Error::Store(String::new()))
+        let file = file::File::open(dir, limits)?;
+        Ok(Self::of(move |id| file.bucket(id)))
+    }
+
+    /// Buckets in memory, gone with this value: for `wctl run` and tests.
+    ///
+    /// # Errors
+    /// When there is no memory or no thread for them.
+    pub fn in_memory(limits: Limits) -> Result<Self, Error> {
+        let file = file::File::in_memory(limits)?;
+        Ok(Self::of(move |id| file.bucket(id)))
     }
 
     /// Buckets kept elsewhere.

@@ -6,9 +6,18 @@ use std::time::Duration;
 
 use crate::keyvalue::Buckets;
 
+mod budget;
 mod call;
+mod command;
+mod fail;
 mod guest;
-mod target;
+mod head;
+pub(crate) mod link;
+mod respond;
+mod serve;
+pub(crate) mod state;
+mod stream;
+pub mod target;
 
 pub use call::{CallError, Calls, NoCalls};
 pub use guest::Guest;

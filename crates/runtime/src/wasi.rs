@@ -1,3 +1,6 @@
 //! The interfaces that guests may import, one file each.
 
+pub(crate) mod config;
+pub(crate) mod keyvalue;
 pub mod outgoing;
+pub(crate) mod stdio;

@@ -1,20 +1,43 @@
 //! A component made ready to run for one pod.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Request, Response};
+use parking_lot::Mutex;
 
-use super::{Error, Failure, Host, Spec};
+use super::budget::bytes;
+use super::link::{HttpPre, Linked};
+use super::respond::{self, Job};
+use super::serve::{self, Finished, Head, Sandbox};
+use super::state::Grants;
+use super::{Error, Failure, Host, PodIdentity, Spec, command};
 use crate::body::Body;
 use crate::cache::Code;
 use crate::engine::Engines;
 
 /// A component, linked and bounded for one pod. Cheap to clone.
 #[derive(Clone)]
-pub struct Guest(Arc<Inner>);
+pub struct Guest(Arc<Shared>);
 
-struct Inner {
-    spec: Spec,
+pub(super) struct Shared {
+    pub grants: Arc<Grants>,
+    engine: wasmtime::Engine,
+    linked: Arc<Linked>,
+    /// Sandboxes that may serve again.
+    idle: Mutex<Vec<Sandbox>>,
+}
+
+impl Shared {
+    /// Keeps a sandbox for the next request if it served well and may serve again; otherwise it goes here.
+    pub fn finish(&self, finished: Finished) -> Result<(), Failure> {
+        let Finished { sandbox, result } = finished;
+        result?;
+        if let Some(sandbox) = sandbox.filter(|sandbox| sandbox.served < self.grants.spec.reuse) {
+            self.idle.lock().push(sandbox);
+        }
+        Ok(())
+    }
 }
 
 impl Guest {
@@ -22,16 +45,70 @@ impl Guest {
     ///
     /// # Errors
     /// When an import is not offered (it is named), or the component traps, loops or needs too much memory while it starts.
-    pub async fn prepare(_engines: &Engines, _code: Arc<Code>, spec: Spec, _host: Host) -> Result<Self, Error> {
-        Ok(Self(Arc::new(Inner { spec })))
+    pub async fn prepare(engines: &Engines, code: Arc<Code>, spec: Spec, host: Host) -> Result<Self, Error> {
+        let pod = spec.pod.name.clone();
+        let linked = engines.link(&code).map_err(|message| Error::Link { pod: pod.clone(), message })?;
+        if linked.http.is_none() && linked.run.is_none() {
+            return Err(Error::NothingToRun { pod });
+        }
+        let grants = Grants::new(spec, host);
+        grants.check_dirs()?;
+        let guest = Self(Arc::new(Shared { grants, engine: code.component.engine().clone(), linked, idle: Mutex::default() }));
+        guest.fits(&code).and(guest.try_start().await).map_err(|failure| Error::Start { pod, failure })?;
+        Ok(guest)
     }
 
-    /// Serves one request. The response's body keeps the permits until its end.
+    /// Whether one sandbox fits the pod's memory at all.
+    fn fits(&self, code: &Code) -> Result<(), Failure> {
+        let needed = code.component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
+        let limit = self.0.grants.budget.memory_limit();
+        if needed <= limit {
+            return Ok(());
+        }
+        let (needed, limit) = (bytes(needed), bytes(limit));
+        Err(Failure::NoMemory(format!("it needs {needed} of memory to start and its limit is {limit}; raise limits.memory")))
+    }
+
+    /// Starts an HTTP guest and throws it away: a component that cannot start must not count as ready. A command shows it when it runs.
+    async fn try_start(&self) -> Result<(), Failure> {
+        let Some(pre) = &self.0.linked.http else { return Ok(()) };
+        let time = self.0.grants.spec.time;
+        let start = serve::start(&self.0.engine, pre, self.0.grants.clone());
+        tokio::time::timeout(time, start).await.unwrap_or(Err(Failure::Deadline(time))).map(drop)
+    }
+
+    /// Whether it answers HTTP requests; a component that also exports `wasi:cli/run` does.
+    pub fn is_http(&self) -> bool {
+        self.0.linked.http.is_some()
+    }
+
+    /// Serves one request. A response that is still being written keeps its permits until its end.
     ///
     /// # Errors
-    /// When there is no permit, or the guest fails before it has set a response.
-    pub async fn handle(&self, _request: Request<Body>) -> Result<Response<Body>, Failure> {
-        Err(Failure::Busy(self.0.spec.concurrency))
+    /// When there is no permit, or the guest fails before its response has begun.
+    pub async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        let shared = &self.0;
+        let Some(pre) = &shared.linked.http else {
+            return Err(Failure::Refused("the component does not answer HTTP requests".into()));
+        };
+        let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
+        let deadline = Instant::now().checked_add(shared.grants.spec.time);
+        let head = Head::default();
+        let run = self.begin(pre, deadline, request, head.clone());
+        respond::respond(Job { run, head, shared: shared.clone(), _permit: permit }).await
+    }
+
+    fn begin(
+        &self,
+        pre: &HttpPre,
+        deadline: Option<Instant>,
+        request: Request<Body>,
+        head: Head,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Finished> + Send>> {
+        let shared = &self.0;
+        let idle = shared.idle.lock().pop();
+        let fresh = (shared.engine.clone(), pre.clone(), shared.grants.clone());
+        Box::pin(serve::serve(idle, fresh, deadline, request, head))
     }
 
     /// Runs `wasi:cli/run` to its end and returns its exit code.
@@ -39,16 +116,26 @@ impl Guest {
     /// # Errors
     /// When the guest traps or there is no memory for it.
     pub async fn run(&self) -> Result<i32, Failure> {
-        Err(Failure::Busy(self.0.spec.concurrency))
+        let shared = &self.0;
+        let Some(pre) = &shared.linked.run else {
+            return Err(Failure::Refused("the component does not export wasi:cli/run".into()));
+        };
+        let _permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
+        command::run(&shared.engine, pre, shared.grants.clone()).await
+    }
+
+    /// Whose guest it is.
+    pub fn pod(&self) -> &PodIdentity {
+        &self.0.grants.spec.pod
     }
 
     /// Requests under way.
     pub fn in_flight(&self) -> u32 {
-        0
+        self.0.grants.budget.under_way()
     }
 
     /// Bytes of linear memory that its sandboxes hold.
     pub fn memory_used(&self) -> u64 {
-        0
+        self.0.grants.budget.memory_held()
     }
 }

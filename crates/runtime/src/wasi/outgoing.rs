@@ -1,18 +1,153 @@
 //! Outgoing HTTP: granted targets only, addresses checked before any connection.
 
-/// A pooled HTTP client that connects only where it was told to. One for a node.
-pub struct Client {
-    roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::uri::Scheme;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use crate::body::Body;
+use crate::sandbox::{CallError, Calls, Host, PodIdentity, Spec, Target, target};
+
+mod address;
+mod client;
+
+pub use client::Client;
+
+/// Requests to elsewhere that one pod may have under way.
+const AT_A_TIME: usize = 128;
+
+/// Names of services of the same app end in this.
+const INTERNAL: &str = ".internal";
+
+/// What one pod may reach.
+pub(crate) struct Allowance {
+    pod: PodIdentity,
+    connect: Vec<Target>,
+    call: Vec<String>,
+    calls: Arc<dyn Calls>,
+    client: Arc<Client>,
+    under_way: Arc<Semaphore>,
 }
 
-impl Client {
-    /// A client that trusts the public web's certificate authorities and `roots`.
-    pub fn new(roots: Vec<rustls::pki_types::CertificateDer<'static>>) -> Self {
-        Self { roots }
+impl Allowance {
+    pub fn new(spec: &Spec, host: &Host) -> Self {
+        Self {
+            pod: spec.pod.clone(),
+            connect: spec.connect.clone(),
+            call: spec.call.clone(),
+            calls: host.calls.clone(),
+            client: host.outbound.clone(),
+            under_way: Arc::new(Semaphore::new(AT_A_TIME)),
+        }
     }
 
-    /// Authorities that are trusted besides the public ones.
-    pub fn extra_roots(&self) -> usize {
-        self.roots.len()
+    /// Where a request is granted to go, by its exact scheme, host and port.
+    fn route(&self, uri: &http::Uri) -> Result<Route, Error> {
+        let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
+        if authority.as_str().contains('@') {
+            return Err(Error::HttpRequestUriInvalid);
+        }
+        let (scheme, default) = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => (target::Scheme::Http, 80),
+            Some(scheme) if *scheme == Scheme::HTTPS => (target::Scheme::Https, 443),
+            _ => return Err(Error::HttpRequestDenied),
+        };
+        let port = match authority.port() {
+            Some(port) => port.as_str().parse().map_err(|_| Error::HttpRequestUriInvalid)?,
+            None => default,
+        };
+        let host = target::plain_host(authority.host());
+        if let Some(service) = host.strip_suffix(INTERNAL) {
+            let granted = scheme == target::Scheme::Http && port == 80 && self.call.iter().any(|name| name == service);
+            return if granted { Ok(Route::Service(service.to_owned())) } else { Err(Error::HttpRequestDenied) };
+        }
+        let wanted = Target { scheme, host, port };
+        if self.connect.contains(&wanted) { Ok(Route::Outside) } else { Err(Error::HttpRequestDenied) }
     }
+}
+
+enum Route {
+    Service(String),
+    Outside,
+}
+
+/// The hooks through which wasmtime's `wasi:http` sends what a guest asks for.
+pub(crate) struct Hooks {
+    allowance: Arc<Allowance>,
+    /// When the guest itself must have answered.
+    pub deadline: Option<Instant>,
+}
+
+impl Hooks {
+    pub fn new(allowance: Arc<Allowance>) -> Self {
+        Self { allowance, deadline: None }
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+type Sent = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        let allowance = self.allowance.clone();
+        let remaining = self.remaining();
+        Box::new(async move {
+            let route = allowance.route(request.uri())?;
+            let permit = allowance.under_way.clone().try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
+            let response = match route {
+                Route::Service(service) => call(&allowance, &service, request, remaining).await?,
+                Route::Outside => allowance.client.send(request, options.unwrap_or_default(), remaining).await?,
+            };
+            let done: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(std::future::ready(Ok(())));
+            Ok((response.map(|body| holding(body, permit)), done))
+        })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+}
+
+/// Bytes of a body that wait between the guest and the wire.
+const CHUNK: usize = 64 << 10;
+
+/// A body that gives the permit back at its end.
+fn holding(body: WasiBody, permit: OwnedSemaphorePermit) -> WasiBody {
+    body.map_frame(move |frame| {
+        let _ = &permit;
+        frame
+    })
+    .boxed_unsync()
+}
+
+async fn call(allowance: &Allowance, service: &str, request: Request<WasiBody>, remaining: Duration) -> Result<Response<WasiBody>, Error> {
+    let request = request.map(|body| body.map_err(|error| error.to_string().into()).boxed_unsync());
+    let answer = allowance.calls.call(&allowance.pod, service, request, remaining).await;
+    answer.map(|response| response.map(to_guest)).map_err(|error| match error {
+        CallError::NoService(_) => Error::DestinationNotFound,
+        CallError::Unavailable(_) | CallError::Failed { .. } => Error::DestinationUnavailable,
+        CallError::Deadline(_) => Error::HttpResponseTimeout,
+        CallError::Loop => Error::LoopDetected,
+    })
+}
+
+/// A body of ours as wasmtime's: an error in it stays an error.
+pub(crate) fn to_guest(body: Body) -> WasiBody {
+    body.map_err(|error| Error::InternalError(Some(error.to_string()))).boxed_unsync()
 }

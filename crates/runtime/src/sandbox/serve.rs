@@ -1,0 +1,149 @@
+//! Calls an HTTP guest: one future that owns the sandbox and ends with it.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::uri::Scheme;
+use http::{Request, Response};
+use parking_lot::Mutex;
+use wasmtime::Store;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme as Scheme02;
+use wasmtime_wasi_http::p2::body::HostOutgoingBody;
+use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpView, p2, p3};
+
+use super::Failure;
+use super::fail::classify;
+use super::link::HttpPre;
+use super::state::{self, Grants, State};
+use crate::body::Body;
+use crate::wasi::outgoing::to_guest;
+
+/// An instance of an HTTP guest in its store.
+pub(super) struct Sandbox {
+    store: Store<State>,
+    proxy: Proxy,
+    /// Requests that it has served.
+    pub served: u32,
+}
+
+enum Proxy {
+    P2(p2::bindings::Proxy),
+    P3(p3::bindings::Service),
+}
+
+/// Where the guest's response head appears; the body streams on while the guest runs.
+pub(super) type Head = Arc<Mutex<Option<Result<Response<WasiBody>, String>>>>;
+
+/// How a call ended. The sandbox lives until this is dropped, so that what ended it can be noted before its streams close.
+pub(super) struct Finished {
+    pub sandbox: Option<Sandbox>,
+    pub result: Result<(), Failure>,
+}
+
+impl Finished {
+    fn failed(failure: Failure) -> Self {
+        Self { sandbox: None, result: Err(failure) }
+    }
+}
+
+/// Makes a sandbox.
+pub(super) async fn start(engine: &wasmtime::Engine, pre: &HttpPre, grants: Arc<Grants>) -> Result<Sandbox, Failure> {
+    let unready = |error: wasmtime::Error| Failure::Trap { message: format!("{error:#}"), backtrace: String::new() };
+    let mut store = state::store(engine, grants).map_err(unready)?;
+    let proxy = match pre {
+        HttpPre::P2(pre) => pre.instantiate_async(&mut store).await.map(Proxy::P2),
+        HttpPre::P3(pre) => pre.instantiate_async(&mut store).await.map(Proxy::P3),
+    };
+    match proxy {
+        Ok(proxy) => Ok(Sandbox { store, proxy, served: 0 }),
+        Err(error) => Err(classify(&error, &store.data().meter, true)),
+    }
+}
+
+/// Serves one request in `sandbox`, or in a new one.
+pub(super) async fn serve(
+    sandbox: Option<Sandbox>,
+    fresh: (wasmtime::Engine, HttpPre, Arc<Grants>),
+    deadline: Option<std::time::Instant>,
+    request: Request<Body>,
+    head: Head,
+) -> Finished {
+    let mut sandbox = match sandbox {
+        Some(sandbox) => sandbox,
+        None => match start(&fresh.0, &fresh.1, fresh.2).await {
+            Ok(sandbox) => sandbox,
+            Err(failure) => return Finished::failed(failure),
+        },
+    };
+    sandbox.served += 1;
+    let store = &mut sandbox.store;
+    store.data_mut().set_deadline(deadline);
+    store.set_epoch_deadline(1);
+    let called = match &sandbox.proxy {
+        Proxy::P2(proxy) => call_02(store, proxy, request, &head).await,
+        Proxy::P3(service) => call_03(store, service, request, &head).await,
+    };
+    let result = match called {
+        Ok(()) if unfinished(store.data_mut()) => Err(Failure::Refused("the guest returned before it had finished a body".into())),
+        Ok(()) => Ok(()),
+        Err(error) => Err(classify(&error, &store.data().meter, false)),
+    };
+    Finished { sandbox: Some(sandbox), result }
+}
+
+async fn call_02(store: &mut Store<State>, proxy: &p2::bindings::Proxy, request: Request<Body>, head: &Head) -> wasmtime::Result<()> {
+    let (request, scheme) = incoming(request);
+    let scheme = if scheme == Scheme::HTTPS { Scheme02::Https } else { Scheme02::Http };
+    let mut view = store.data_mut().http();
+    let request = view.new_incoming_request(scheme, request)?;
+    let head = head.clone();
+    let out = view.new_response_outparam_from_callback(move |answer| {
+        *head.lock() = Some(answer.map_err(|code| format!("{code:?}")));
+    })?;
+    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+}
+
+async fn call_03(store: &mut Store<State>, service: &p3::bindings::Service, request: Request<Body>, head: &Head) -> wasmtime::Result<()> {
+    let (request, scheme) = incoming(request);
+    let called = store.run_concurrent(async |accessor| -> wasmtime::Result<()> {
+        let (parts, body) = request.into_parts();
+        let headers = accessor.with(|mut access| FieldMap::new_immutable(access.data_mut().http().hooks, parts.headers));
+        let uri = parts.uri.into_parts();
+        let (request, sent) = p3::Request::new(parts.method, Some(scheme), uri.authority, uri.path_and_query, headers, None, body);
+        let answer = match service.handle(accessor, request).await? {
+            Ok(response) => Ok(accessor.with(|access| response.into_http(access, sent))?),
+            Err(code) => Err(format!("{code:?}")),
+        };
+        *head.lock() = Some(answer);
+        // The guest's own tasks go on writing the body after the call has returned.
+        std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+        Ok(())
+    });
+    called.await?
+}
+
+/// The request as wasmtime takes it: with an authority, and its body's errors as `wasi:http`'s.
+fn incoming(request: Request<Body>) -> (Request<WasiBody>, Scheme) {
+    let (mut parts, body) = request.into_parts();
+    let scheme = parts.uri.scheme().cloned().unwrap_or(Scheme::HTTP);
+    if parts.uri.authority().is_none() {
+        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let whole = http::Uri::builder().scheme(scheme.clone()).authority(host).path_and_query(path);
+        parts.uri = whole.build().unwrap_or(parts.uri);
+    }
+    (Request::from_parts(parts, to_guest(body)), scheme)
+}
+
+/// Whether a body was left open: dropping the store would end it as though it were whole.
+fn unfinished(state: &mut State) -> bool {
+    state.table.iter_mut().any(|entry| entry.is::<HostOutgoingBody>())
+}
+
+/// Lets `pending` run once more within `cx`.
+pub(super) fn poll_once<F: Future + Unpin>(pending: &mut F, cx: &mut std::task::Context<'_>) -> Option<F::Output> {
+    match std::pin::Pin::new(pending).poll(cx) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}

@@ -1,0 +1,46 @@
+//! `wasi:config`: the values that the spec declares, under the draft's present and former name.
+
+use wasmtime::component::Linker;
+
+use crate::sandbox::state::State;
+
+mod generated {
+    wasmtime::component::bindgen!({ path: "../../wit/wasi-config", world: "imports" });
+}
+
+mod former {
+    wasmtime::component::bindgen!({ path: "../../wit/wasi-config-runtime", world: "imports" });
+}
+
+use former::wasi::config::runtime;
+use generated::wasi::config::store;
+
+/// Adds the interface under both names.
+pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    store::add_to_linker::<_, wasmtime::component::HasSelf<_>>(linker, |state| state)?;
+    runtime::add_to_linker::<_, wasmtime::component::HasSelf<_>>(linker, |state| state)
+}
+
+fn value(state: &State, key: &str) -> Option<String> {
+    state.grants.spec.config.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
+}
+
+impl store::Host for State {
+    fn get(&mut self, key: String) -> Result<Option<String>, store::Error> {
+        Ok(value(self, &key))
+    }
+
+    fn get_all(&mut self) -> Result<Vec<(String, String)>, store::Error> {
+        Ok(self.grants.spec.config.clone())
+    }
+}
+
+impl runtime::Host for State {
+    fn get(&mut self, key: String) -> Result<Option<String>, runtime::ConfigError> {
+        Ok(value(self, &key))
+    }
+
+    fn get_all(&mut self) -> Result<Vec<(String, String)>, runtime::ConfigError> {
+        Ok(self.grants.spec.config.clone())
+    }
+}
