@@ -1,0 +1,180 @@
+//! The code cache: never trusts a file because of where it lies, and works once for many.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use runtime::cache::{Cache, Code, Compiler, Error};
+use runtime::sandbox::Guest;
+
+use crate::guests;
+use crate::support::{get, host, spec, world};
+
+fn cache(dir: &Path) -> Cache {
+    Cache::open(dir, world().engines.clone(), Compiler::InProcess).unwrap()
+}
+
+async fn prepare(cache: &Cache, wasm: Bytes) -> Result<Arc<Code>, Error> {
+    cache.prepare_bytes(wasm, 64 << 20).await
+}
+
+/// The file of compiled code.
+fn file(dir: &Path) -> PathBuf {
+    let files = std::fs::read_dir(dir.join("code")).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).next().unwrap()
+}
+
+async fn serves(code: Arc<Code>) {
+    let guest = Guest::prepare(&world().engines, code, spec(), host(&Default::default())).await.unwrap();
+    assert_eq!(get(&guest, "/").await, "hello");
+}
+
+#[tokio::test]
+async fn code_is_compiled_once_and_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    serves(prepare(&cache(dir.path()), guests::wasm("hostile")).await.unwrap()).await;
+    let made = std::fs::metadata(file(dir.path())).unwrap().modified().unwrap();
+    serves(prepare(&cache(dir.path()), guests::wasm("hostile")).await.unwrap()).await;
+    assert_eq!(std::fs::metadata(file(dir.path())).unwrap().modified().unwrap(), made);
+}
+
+#[tokio::test]
+async fn r21_many_at_once_share_one_compilation() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let all = futures::future::join_all((0..50).map(|_| prepare(&cache, guests::wasm("hostile")))).await;
+    let first = all[0].as_ref().unwrap();
+    assert!(all.iter().all(|code| Arc::ptr_eq(code.as_ref().unwrap(), first)));
+}
+
+#[tokio::test]
+async fn r19_h38_a_bit_that_flipped_is_found_and_the_code_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(&cache(dir.path()), guests::wasm("hostile")).await.unwrap();
+    let path = file(dir.path());
+    let good = std::fs::read(&path).unwrap();
+    for at in [0, good.len() / 2, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        replace(&path, &bad);
+        serves(prepare(&cache(dir.path()), guests::wasm("hostile")).await.unwrap()).await;
+        assert_eq!(std::fs::read(&path).unwrap().len(), good.len());
+        assert_ne!(std::fs::read(&path).unwrap(), bad, "the broken file is still there");
+    }
+    replace(&path, &good[..good.len() / 2]);
+    serves(prepare(&cache(dir.path()), guests::wasm("hostile")).await.unwrap()).await;
+}
+
+/// Another file of this name, as one would come with a broken disk or a stranger; a mapped file is never changed in place.
+fn replace(path: &Path, bytes: &[u8]) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn h38_code_of_another_cache_or_component_is_never_loaded() {
+    let (mine, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    prepare(&cache(mine.path()), guests::wasm("hostile")).await.unwrap();
+    prepare(&cache(other.path()), guests::wasm("command")).await.unwrap();
+    // The other's code, MAC and all, under the name of mine: vouched for by another key, and for another component.
+    for extension in ["cwasm", "mac"] {
+        let foreign = std::fs::read(file(other.path()).with_extension(extension)).unwrap();
+        replace(&file(mine.path()).with_extension(extension), &foreign);
+        if extension == "cwasm" {
+            continue;
+        }
+    }
+    let code = prepare(&cache(mine.path()), guests::wasm("hostile")).await.unwrap();
+    serves(code).await;
+    // The same with this cache's own key: still another component.
+    prepare(&cache(mine.path()), guests::wasm("command")).await.unwrap();
+    let files: Vec<PathBuf> = std::fs::read_dir(mine.path().join("code")).unwrap().map(|file| file.unwrap().path()).collect();
+    let cwasm: Vec<&PathBuf> = files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect();
+    for extension in ["cwasm", "mac"] {
+        let (one, two) = (cwasm[0].with_extension(extension), cwasm[1].with_extension(extension));
+        let (first, second) = (std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
+        replace(&one, &second);
+        replace(&two, &first);
+    }
+    serves(prepare(&cache(mine.path()), guests::wasm("hostile")).await.unwrap()).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn h38_the_key_and_the_code_are_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    prepare(&cache(dir.path()), guests::wasm("hostile")).await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir.path().join("key")), 0o600);
+    assert_eq!(mode(&file(dir.path())), 0o600);
+    assert_eq!(mode(dir.path()), 0o700);
+}
+
+#[tokio::test]
+async fn h37_every_kind_of_damage_is_an_error_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let good = guests::wasm("command");
+    for length in (0..good.len()).step_by(good.len() / 40) {
+        assert!(prepare(&cache, good.slice(..length)).await.is_err(), "{length} bytes");
+    }
+    let mut state = 7u64;
+    for _ in 0..60 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let at = (state >> 33) as usize % good.len();
+        let mut bad = good.to_vec();
+        bad[at] ^= 1 << (state & 7);
+        // Some flips are harmless, as in a name; none may panic.
+        let _ = prepare(&cache, bad.into()).await;
+    }
+}
+
+#[tokio::test]
+async fn h39_what_is_no_component_is_told_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    for (bytes, says) in [
+        (&b""[..], "empty"),
+        (b"\0", "bytes"),
+        (b"(component)", "text"),
+        (b"\0asm\x01\0\0\0", "core"),
+        (b"\0asm\x07\0\x01\0", "version"),
+        (b"\x7fELF", "not a WebAssembly"),
+    ] {
+        let error = prepare(&cache, Bytes::from_static(bytes)).await.err().unwrap_or_else(|| panic!("{bytes:?} must be refused"));
+        let said = chain(&error);
+        assert!(said.contains(says), "{bytes:?}: {said}");
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", chain(source)))
+}
+
+#[tokio::test]
+async fn pruning_removes_what_nobody_keeps_and_a_dry_run_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let used = prepare(&cache, guests::wasm("hostile")).await.unwrap();
+    let unused = prepare(&cache, guests::wasm("command")).await.unwrap().layer;
+    let dry = cache.prune(&[], true).unwrap();
+    assert_eq!(dry.layers.keys().collect::<Vec<_>>(), [&unused]);
+    assert!(dry.bytes() > 0);
+    assert_eq!(cache.prune(&[unused], false).unwrap().layers.len(), 0);
+    assert_eq!(cache.prune(&[], false).unwrap(), dry);
+    assert_eq!(cache.prune(&[], false).unwrap().layers.len(), 0);
+    serves(used).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn r20_a_full_disk_is_said_and_leaves_nothing_behind() {
+    // A file-size limit stands in for the disk: both fail the write in its middle.
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    std::fs::remove_dir_all(dir.path().join("code")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("code")).unwrap();
+    let error = prepare(&cache, guests::wasm("hostile")).await.err().expect("nothing can be written");
+    assert!(chain(&error).contains("writing"), "{}", chain(&error));
+}

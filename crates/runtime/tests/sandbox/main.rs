@@ -1,0 +1,11 @@
+//! The sandbox from outside: real components, hostile ones, and what becomes of them.
+
+mod bodies;
+mod caching;
+mod commands;
+mod grants;
+mod guests;
+mod heads;
+mod hostile;
+mod outgoing;
+mod support;
