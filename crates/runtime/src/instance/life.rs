@@ -1,0 +1,287 @@
+//! One life of an instance, from the artifact to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::phase::{End, Reason};
+use super::{Health, Instance};
+use crate::agent::env::{self, Env, Values};
+use crate::agent::pod::Wanted;
+use crate::cache::Code;
+use crate::engine::Engines;
+use crate::gateway::Gateway;
+use crate::gateway::local::Local;
+use crate::keyvalue::Buckets;
+use crate::logs::Logs;
+use crate::metrics::Metrics;
+use crate::probe::Finding;
+use crate::sandbox::{self, Failure, Guest};
+use crate::wasi::outgoing;
+
+/// Where compiled code comes from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// The code of an image (a reference with a digest) for pods of up to `memory` bytes; `teller` hears of pulling and compiling.
+    async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Arc<Code>, String>;
+}
+
+/// Tells the agent what happens in one life.
+#[derive(Clone)]
+pub struct Teller {
+    uid: String,
+    life: u32,
+    notes: mpsc::UnboundedSender<Note>,
+}
+
+impl Teller {
+    /// Tells news.
+    pub fn tell(&self, news: News) {
+        // The agent outlives its instances but for the moment in which the process ends.
+        let _ = self.notes.send(Note { uid: self.uid.clone(), life: self.life, news });
+    }
+
+    /// Tells of a step on the way: a word and a sentence, as Events have them.
+    pub fn step(&self, reason: &'static str, sentence: String) {
+        self.tell(News::Told(reason, sentence));
+    }
+}
+
+/// What a node gives to all of its instances.
+pub struct Host {
+    /// The node's name.
+    pub node: String,
+    /// The engines that run guests.
+    pub engines: Engines,
+    /// Where code comes from.
+    pub source: Arc<dyn Source>,
+    /// Where Secrets and ConfigMaps are read.
+    pub values: Arc<dyn Values>,
+    /// Where requests come from and calls go.
+    pub gateway: Arc<Gateway>,
+    /// Where output goes.
+    pub logs: Logs,
+    /// Key-value buckets.
+    pub buckets: Arc<Buckets>,
+    /// Outgoing HTTP.
+    pub outbound: Arc<outgoing::Client>,
+    /// How many instances are prepared at a time.
+    pub starts: Semaphore,
+    /// What the node counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Which life is to be lived.
+pub struct Order {
+    /// The pod.
+    pub wanted: Arc<Wanted>,
+    /// Its place in the gateway.
+    pub local: Arc<Local>,
+    /// Counts all lives of the pod on this node.
+    pub life: u32,
+    /// How often an instance of the pod ended before.
+    pub restarts: u32,
+    /// The environment of the life before.
+    pub env: Option<Arc<Env>>,
+    /// The code of the life before.
+    pub code: Option<Arc<Code>>,
+    /// Whether the environment of the life before is good enough: a crashed instance must not wait for the API.
+    pub at_once: bool,
+}
+
+/// Something that happened in a life.
+pub struct Note {
+    /// The pod's UID.
+    pub uid: String,
+    /// Which of its lives.
+    pub life: u32,
+    /// What happened.
+    pub news: News,
+}
+
+/// What happens in lives, in this order.
+pub enum News {
+    /// A step on the way, for an Event: reason and sentence.
+    Told(&'static str, String),
+    /// It has this environment.
+    Env(Arc<Env>),
+    /// It has this code.
+    Code(Arc<Code>),
+    /// It can answer, or runs.
+    Running,
+    /// Requests may come, or should not, and why.
+    Ready(Result<(), String>),
+    /// It finishes what it has.
+    Draining,
+    /// It is over.
+    Ended(End),
+}
+
+/// Tells a life to end within a grace.
+pub type Stop = watch::Sender<Option<Duration>>;
+
+/// How long a refusal of the server to take a pod out of the routes is waited for.
+const UNLISTED: Duration = Duration::from_millis(500);
+/// How long the API may take to tell Secrets when an older environment is at hand.
+const VALUES: Duration = Duration::from_secs(2);
+
+/// A life and what it needs.
+pub struct Life {
+    host: Arc<Host>,
+    order: Order,
+    teller: Teller,
+    stop: watch::Receiver<Option<Duration>>,
+}
+
+impl Life {
+    /// Lives on a task of its own; its notes end with [`News::Ended`].
+    pub fn start(host: Arc<Host>, order: Order, notes: mpsc::UnboundedSender<Note>) -> Stop {
+        let (sender, stop) = watch::channel(None);
+        let teller = Teller { uid: order.wanted.identity.uid.clone(), life: order.life, notes };
+        tokio::spawn(Arc::new(Life { host, order, teller, stop }).live());
+        sender
+    }
+
+    async fn live(self: Arc<Life>) {
+        let (health, told) = Health::new(self.host.metrics.clone());
+        let mut stop = self.stop.clone();
+        let prepared = tokio::select! {
+            prepared = self.clone().prepare(health.clone()) => prepared,
+            _ = told_to_stop(&mut stop) => Err(stopped("it was told to stop before it ran")),
+        };
+        let end = match prepared {
+            Ok(guest) if guest.is_http() => self.clone().serve(guest, health, told).await,
+            Ok(guest) => self.clone().work(guest).await,
+            Err(end) => end,
+        };
+        self.order.local.set_ready(false);
+        self.order.local.set_instance(None);
+        self.teller.tell(News::Ended(end));
+    }
+
+    async fn prepare(self: Arc<Life>, health: Arc<Health>) -> Result<Guest, End> {
+        let end = |reason: Reason| move |message: String| End { reason, message };
+        // Closed only with the node itself.
+        let _turn = self.host.starts.acquire().await.map_err(|_| stopped("the node stops"))?;
+        let wanted = &self.order.wanted;
+        let env = self.clone().environment().await.map_err(|error| end(Reason::Config)(error.to_string()))?;
+        let code = match &self.order.code {
+            Some(code) => code.clone(),
+            None => self.host.source.code(&wanted.image, wanted.spec.memory, &self.teller).await.map_err(end(Reason::Image))?,
+        };
+        self.teller.tell(News::Code(code.clone()));
+        let mut spec = wanted.spec.clone();
+        spec.env = env.to_vec();
+        self.teller.tell(News::Env(env));
+        let identity = &wanted.identity;
+        let host = sandbox::Host {
+            buckets: self.host.buckets.clone(),
+            calls: self.host.gateway.clone(),
+            output: self.host.logs.pod(&identity.namespace, &identity.pod, &identity.uid).output(self.order.restarts),
+            watch: health,
+            outbound: self.host.outbound.clone(),
+        };
+        Guest::prepare(&self.host.engines, code, spec, host).await.map_err(|error| end(Reason::Start)(chain(&error)))
+    }
+
+    async fn environment(self: Arc<Life>) -> Result<Arc<Env>, env::Error> {
+        let before = self.order.env.clone();
+        if let (Some(env), true) = (&before, self.order.at_once) {
+            return Ok(env.clone());
+        }
+        let fresh = env::resolve(self.order.wanted.clone(), self.host.node.clone(), self.host.values.clone());
+        let Some(before) = before else { return fresh.await.map(Arc::new) };
+        match tokio::time::timeout(VALUES, fresh).await {
+            Ok(Ok(env)) => Ok(Arc::new(env)),
+            Ok(Err(missing @ env::Error::Missing(_))) => Err(missing),
+            // The server is away; what ran before runs again with what it had.
+            Ok(Err(env::Error::Away { .. })) | Err(_) => Ok(before),
+        }
+    }
+
+    async fn serve(self: Arc<Life>, guest: Guest, health: Arc<Health>, mut told: tokio::sync::oneshot::Receiver<End>) -> End {
+        let spec = &self.order.wanted.spec;
+        let instance = Arc::new(Instance { guest, concurrency: spec.concurrency, memory: spec.memory, health: health.clone() });
+        self.order.local.set_instance(Some(instance.clone()));
+        self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.teller.tell(News::Running);
+        let (sender, mut findings) = mpsc::channel(1);
+        let probes = self.order.wanted.probes.clone();
+        let mut asking = std::pin::pin!(probes.watch(instance, sender));
+        let mut asked = false;
+        let mut stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                () = &mut asking, if !asked => asked = true,
+                end = &mut told => return end.unwrap_or_else(|_| stopped("the node stops")),
+                Some(finding) = findings.recv() => match finding {
+                    Finding::Ready => self.ready(Ok(())),
+                    Finding::Unready(why) => self.ready(Err(why)),
+                    Finding::Dead(why) => return End { reason: Reason::Probe, message: why },
+                },
+                grace = told_to_stop(&mut stop) => return self.clone().drain(health, grace).await,
+            }
+        }
+    }
+
+    fn ready(&self, ready: Result<(), String>) {
+        self.order.local.set_ready(ready.is_ok());
+        self.teller.tell(News::Ready(ready));
+    }
+
+    async fn drain(self: Arc<Life>, health: Arc<Health>, grace: Duration) -> End {
+        self.teller.tell(News::Draining);
+        let since = tokio::time::Instant::now();
+        self.host.gateway.unlisted(&self.order.wanted.identity.uid, UNLISTED.min(grace)).await;
+        self.order.local.set_ready(false);
+        if tokio::time::timeout(grace.saturating_sub(since.elapsed()), self.order.local.drained()).await.is_ok() {
+            return stopped("it finished its requests");
+        }
+        let left = self.order.local.in_flight();
+        health.kill();
+        stopped(&format!("{left} requests were not done within the grace of {grace:?}"))
+    }
+
+    async fn work(self: Arc<Life>, guest: Guest) -> End {
+        self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.teller.tell(News::Running);
+        self.teller.tell(News::Ready(Ok(())));
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            result = guest.run() => match result {
+                Ok(code) => End { reason: Reason::Exit(code), message: format!("its run returned {code}") },
+                Err(Failure::Exit(code)) => End { reason: Reason::Exit(code), message: format!("it exited with {code}") },
+                Err(failure @ Failure::Deadline(_)) => End { reason: Reason::Deadline, message: failure.to_string() },
+                Err(Failure::Trap { message, backtrace }) => End { reason: Reason::Trap, message: format!("{message}\n{backtrace}").trim_end().to_owned() },
+                Err(failure) => End { reason: Reason::Start, message: failure.to_string() },
+            },
+            // A component knows no signals: dropping it is all that can be done.
+            _ = told_to_stop(&mut stop) => stopped("it was told to stop"),
+        }
+    }
+}
+
+fn stopped(message: &str) -> End {
+    End { reason: Reason::Stopped, message: message.to_owned() }
+}
+
+async fn told_to_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match stop.wait_for(Option::is_some).await {
+        Ok(grace) => grace.unwrap_or_default(),
+        // Whoever could say so is gone.
+        Err(_) => Duration::ZERO,
+    }
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
