@@ -1,1 +1,331 @@
 //! The front of a node: listens, routes, balances, calls here or forwards.
+
+pub mod access;
+pub mod answer;
+pub mod head;
+pub mod listen;
+pub mod local;
+pub mod track;
+
+mod calls;
+mod incoming;
+mod table;
+mod watch;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use scheduler::routes;
+use tokio::sync::{Notify, broadcast, watch as latest};
+
+use crate::body::Body;
+use crate::metrics::Metrics;
+use crate::sandbox::Failure;
+use access::{Access, Record};
+use answer::{REQUEST_ID, Refusal};
+use head::Peer;
+use local::{Held, Local, Locals};
+use table::{Pick, Service, Table, Target};
+use track::{Log, Tracked};
+
+/// What a gateway is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node's name.
+    pub node: String,
+    /// Proxies whose `X-Forwarded-*` and `X-Request-Id` are believed.
+    pub trusted: Vec<IpAddr>,
+}
+
+/// A change of how many pods of a Service are ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointEvent {
+    /// The Service's namespace.
+    pub namespace: String,
+    /// The Service's name.
+    pub service: String,
+    /// Pods that may get requests from now on.
+    pub ready: usize,
+}
+
+/// Routes and answers requests. One for each node, shared by everything that needs it.
+pub struct Gateway {
+    settings: Settings,
+    /// The pods of this node.
+    pub locals: Locals,
+    /// What the node counts.
+    pub metrics: Arc<Metrics>,
+    /// Where requests are logged.
+    pub access: Access,
+    table: ArcSwap<Table>,
+    scheduled: Mutex<Scheduled>,
+    version: latest::Sender<u64>,
+    events: broadcast::Sender<EndpointEvent>,
+    stale: Notify,
+}
+
+#[derive(Default)]
+struct Scheduled {
+    table: routes::Table,
+    apps: BTreeMap<(String, String), String>,
+    ready: HashMap<(String, String), usize>,
+}
+
+/// On which of a node's doors a request came in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// The gateway's: routed by host and path.
+    Front,
+    /// An App's own: routed by path alone.
+    App {
+        /// The App's namespace.
+        namespace: String,
+        /// The App's name.
+        app: String,
+    },
+}
+
+/// A request's facts that its answer and log line need.
+struct Arrival {
+    id: HeaderValue,
+    host: HeaderValue,
+    method: Method,
+    uri: Uri,
+    since: Instant,
+    at: Timestamp,
+}
+
+impl Gateway {
+    /// A gateway that knows no routes yet.
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Gateway {
+        Gateway {
+            settings,
+            locals: Locals::default(),
+            metrics,
+            access: Access::default(),
+            table: ArcSwap::default(),
+            scheduled: Mutex::default(),
+            version: latest::Sender::new(0),
+            events: broadcast::Sender::new(4096),
+            stale: Notify::new(),
+        }
+    }
+
+    /// Routes by this table from now on; `apps` is from (namespace, Service) to the App that owns it.
+    pub fn route(&self, table: routes::Table, apps: BTreeMap<(String, String), String>) {
+        let mut scheduled = self.scheduled.lock();
+        scheduled.table = table;
+        scheduled.apps = apps;
+        self.rebuild(&mut scheduled);
+    }
+
+    /// The pods of this node are others, or ready in another way: [`Gateway::follow`] looks again.
+    pub fn refresh(&self) {
+        self.stale.notify_one();
+    }
+
+    fn rebuild(&self, scheduled: &mut Scheduled) {
+        let before = self.table.load();
+        let table = Table::build(&scheduled.table, &scheduled.apps, &self.settings.node, &self.locals, &before);
+        let mut ready = HashMap::new();
+        for service in table.services() {
+            let key = (service.namespace.clone(), service.name.clone());
+            if scheduled.ready.get(&key).copied().unwrap_or(0) != service.ready() {
+                self.tell(service);
+            }
+            ready.insert(key, service.ready());
+        }
+        scheduled.ready = ready;
+        self.table.store(Arc::new(table));
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    fn tell(&self, service: &Service) {
+        tracing::debug!(namespace = service.namespace, service = service.name, ready = service.ready(), "endpoints");
+        // Nobody has to listen.
+        let _ = self.events.send(EndpointEvent {
+            namespace: service.namespace.clone(),
+            service: service.name.clone(),
+            ready: service.ready(),
+        });
+    }
+
+    /// Tells of each change of a Service's ready pods from now on.
+    pub fn endpoint_events(&self) -> broadcast::Receiver<EndpointEvent> {
+        self.events.subscribe()
+    }
+
+    /// How many pods of a Service may get requests now.
+    pub fn ready(&self, namespace: &str, service: &str) -> usize {
+        self.table.load().service(namespace, service).map_or(0, |service| service.ready())
+    }
+
+    /// Done when no Service lists the pod any more, or after `most`.
+    pub async fn unlisted(&self, pod: &str, most: Duration) {
+        let mut version = self.version.subscribe();
+        let gone = async {
+            while self.table.load().lists(pod) {
+                if version.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // After that time the server is away or slow, and the pod goes all the same.
+        let _ = tokio::time::timeout(most, gone).await;
+    }
+
+    /// Answers one request that came in at `door` from `peer`.
+    pub async fn respond(&self, mut request: Request<Body>, peer: &Peer, door: &Door) -> Response<Tracked> {
+        let since = Instant::now();
+        let host = head::check(&request);
+        let arrival = Arrival {
+            id: head::id(request.headers(), peer),
+            host: host.as_ref().cloned().unwrap_or_else(|_| HeaderValue::from_static("")),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            since,
+            at: Timestamp::now(),
+        };
+        let service = match host {
+            Ok(_) => self.find(&arrival, door),
+            Err(refusal) => return self.refuse(arrival, refusal, None, None),
+        };
+        let Some(service) = service else { return self.refuse(arrival, Refusal::NoRoute, None, None) };
+        head::rewrite(request.headers_mut(), &arrival.host, &arrival.id, peer);
+        name_authority(&mut request, &arrival.host);
+        match self.ask(&service, request).await {
+            Ok((response, held)) => self.pass_on(arrival, response, held),
+            Err(Failed { refusal, pod, detail }) => self.refuse(arrival, refusal, pod, detail),
+        }
+    }
+
+    fn find(&self, arrival: &Arrival, door: &Door) -> Option<Arc<Service>> {
+        let table = self.table.load();
+        let path = arrival.uri.path();
+        match door {
+            Door::Front => table.find(&table::normal_host(arrival.host.to_str().unwrap_or_default()), path).cloned(),
+            Door::App { namespace, app } => table.find_of_app(namespace, app, path).cloned(),
+        }
+    }
+
+    /// Has a pod of the Service answer; a pod that turns out to be full passes the request to one other.
+    async fn ask(&self, service: &Service, request: Request<Body>) -> Result<(Response<Body>, Held), Failed> {
+        let local = self.pick(service)?;
+        let Some(held) = local.hold() else { return Err(Refusal::NoEndpoint.into()) };
+        let spare = spare(&held, &request);
+        match held.instance.guest.handle(request).await {
+            Ok(response) => Ok((response, held)),
+            Err(failure @ (Failure::Busy(_) | Failure::NoMemory(_))) => {
+                held.instance.health.failed(&failure);
+                let other = spare.filter(|_| service.ready() > 1).zip(self.pick(service).ok().and_then(|local| local.hold()));
+                let Some((request, other)) = other else { return Err(Failed::of(&failure, &held)) };
+                let answer = other.instance.guest.handle(request).await;
+                answer.map_err(|failure| Failed::count(&failure, &other)).map(|response| (response, other))
+            }
+            Err(failure) => Err(Failed::count(&failure, &held)),
+        }
+    }
+
+    fn pick(&self, service: &Service) -> Result<Arc<Local>, Failed> {
+        let draw: u64 = rand::random();
+        match service.pick((draw as u32, (draw >> 32) as u32)) {
+            Pick::Target(Target::Local(local)) => Ok(local),
+            // Asking another node for the answer comes with the port between nodes.
+            Pick::Target(Target::Remote(at)) => {
+                let detail = Some(format!("pod {} is on node {}", at.pod, at.node));
+                Err(Failed { detail, ..Refusal::Unreachable.into() })
+            }
+            Pick::Busy => Err(Refusal::Busy.into()),
+            Pick::Nobody => Err(Refusal::NoEndpoint.into()),
+        }
+    }
+
+    fn pass_on(&self, arrival: Arrival, response: Response<Body>, held: Held) -> Response<Tracked> {
+        let (mut parts, body) = response.into_parts();
+        head::strip_hop_by_hop(&mut parts.headers);
+        parts.headers.insert(REQUEST_ID, arrival.id.clone());
+        // The guest's own idea of the protocol's version must not reach the wire.
+        parts.version = Version::HTTP_11;
+        let log = log(&self.access, &self.metrics, arrival, parts.status.as_u16(), "ok", Some(held.identity().clone()), None);
+        Response::from_parts(parts, Tracked::new(body, Some(held), log))
+    }
+
+    fn refuse(&self, arrival: Arrival, refusal: Refusal, pod: Option<Arc<local::Identity>>, detail: Option<String>) -> Response<Tracked> {
+        let answer = refusal.answer(&arrival.id);
+        let log = log(&self.access, &self.metrics, arrival, refusal.status().as_u16(), refusal.reason(), pod, detail);
+        answer.map(|body| Tracked::new(body, None, log))
+    }
+}
+
+fn log(
+    access: &Access, metrics: &Metrics, arrival: Arrival, status: u16, reason: &'static str, pod: Option<Arc<local::Identity>>, detail: Option<String>,
+) -> Log {
+    metrics.answered(status);
+    let Arrival { id, host, method, uri, since, at } = arrival;
+    let record = Record { at, id, method, uri, host, pod, status, reason, detail, took: Duration::ZERO, bytes: 0 };
+    Log { access: access.clone(), record, since }
+}
+
+/// A request that no guest answered.
+struct Failed {
+    refusal: Refusal,
+    pod: Option<Arc<local::Identity>>,
+    detail: Option<String>,
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Failed {
+        Failed { refusal, pod: None, detail: None }
+    }
+}
+
+impl Failed {
+    /// What a guest's failure means to the one who asked.
+    fn of(failure: &Failure, held: &Held) -> Failed {
+        let refusal = match failure {
+            Failure::Busy(_) | Failure::NoMemory(_) => Refusal::Busy,
+            Failure::Trap { .. } => Refusal::Trap,
+            Failure::Exit(_) | Failure::NoResponse | Failure::Gone => Refusal::NoAnswer,
+            Failure::Deadline(_) => Refusal::Deadline,
+            Failure::Refused(_) => Refusal::BadAnswer,
+        };
+        Failed { refusal, pod: Some(held.identity().clone()), detail: Some(failure.to_string()) }
+    }
+
+    /// The same, and the instance's health learns of it.
+    fn count(failure: &Failure, held: &Held) -> Failed {
+        held.instance.health.failed(failure);
+        Failed::of(failure, held)
+    }
+}
+
+/// The request once more, for the case that its pod is full: only when that is likely, and only when there is no body to lose.
+fn spare(held: &Held, request: &Request<Body>) -> Option<Request<Body>> {
+    (held.instance.is_tight() && http_body::Body::is_end_stream(request.body())).then(|| {
+        let mut copy = Request::new(crate::body::empty());
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.headers_mut() = request.headers().clone();
+        copy
+    })
+}
+
+/// Guests find scheme and authority in the URI, whatever form the request had.
+fn name_authority(request: &mut Request<Body>, host: &HeaderValue) {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.authority = host.to_str().ok().and_then(|host| host.parse().ok());
+    if parts.authority.is_none() {
+        parts.scheme = None;
+    }
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+    }
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}

@@ -1,0 +1,178 @@
+//! One service calls another on this node: a function call through the host, on a task of its own.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::timeout_at;
+
+use super::answer::{REQUEST_ID, Refusal};
+use super::local::Held;
+use super::table::Service;
+use super::{Arrival, Failed, Gateway, head};
+use crate::body::{Body, Error};
+use crate::sandbox::{CallError, Calls, PodIdentity};
+
+/// How often a request may go from one service to the next.
+pub const MAX_HOPS: u32 = 16;
+
+/// How many services a request has been through; the sandbox hands it from the request it serves to those it makes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hops(pub u32);
+
+/// Frames of an answer that wait for the caller.
+const FRAMES: usize = 2;
+
+#[async_trait]
+impl Calls for Gateway {
+    async fn call(&self, caller: &PodIdentity, service: &str, mut request: Request<Body>, remaining: Duration) -> Result<Response<Body>, CallError> {
+        let hops = request.extensions().get::<Hops>().map_or(0, |hops| hops.0);
+        if hops >= MAX_HOPS {
+            return Err(CallError::Loop);
+        }
+        request.extensions_mut().insert(Hops(hops + 1));
+        self.metrics.calls.fetch_add(1, Ordering::Relaxed);
+        let held = self.callee(caller, service)?;
+        let arrival = self.arrival(service, &mut request);
+        let deadline = tokio::time::Instant::now() + remaining.min(Duration::from_secs(86_400));
+        let (head, told) = oneshot::channel();
+        let (frames, body) = mpsc::channel(FRAMES);
+        let task = Callee { access: self.access.clone(), metrics: self.metrics.clone(), held, arrival };
+        let running = Abort(tokio::spawn(task.run(request, deadline, head, frames)).abort_handle());
+        match told.await {
+            Ok(Ok(parts)) => Ok(Response::from_parts(parts, Answer { body, _running: running }.boxed_unsync())),
+            Ok(Err(refusal)) => Err(call_error(service, &refusal)),
+            Err(_) => Err(CallError::Failed { service: service.to_owned(), reason: "it was stopped".into() }),
+        }
+    }
+}
+
+impl Gateway {
+    /// A pod of the caller's App that takes the call, now or not at all: waiting for a permit could wait for the caller itself.
+    fn callee(&self, caller: &PodIdentity, service: &str) -> Result<Held, CallError> {
+        let app = caller.app.as_deref().ok_or_else(|| CallError::NoService(service.to_owned()))?;
+        let table = self.table.load();
+        let found = named(app, service).into_iter().find_map(|name| table.service(&caller.namespace, &name).filter(|found| found.app == app));
+        let found: Arc<Service> = found.cloned().ok_or_else(|| CallError::NoService(service.to_owned()))?;
+        let full = || CallError::Unavailable(service.to_owned());
+        self.pick(&found).ok().and_then(|local| local.hold()).ok_or_else(full)
+    }
+
+    fn arrival(&self, service: &str, request: &mut Request<Body>) -> Arrival {
+        head::strip_hop_by_hop(request.headers_mut());
+        let id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(head::new_id);
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+        let host = HeaderValue::from_str(&format!("{service}.internal")).unwrap_or_else(|_| HeaderValue::from_static("internal"));
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Arrival { id, host, method, uri, since: Instant::now(), at: Timestamp::now() }
+    }
+}
+
+/// The Services that `service` of `app` may be: `app-service`, or `app` of a lone service.
+fn named(app: &str, service: &str) -> Vec<String> {
+    let mut names = vec![format!("{app}-{service}")];
+    if app == service {
+        names.push(app.to_owned());
+    }
+    names
+}
+
+fn call_error(service: &str, refusal: &Refusal) -> CallError {
+    match refusal {
+        Refusal::Deadline => CallError::Deadline(service.to_owned()),
+        Refusal::Busy => CallError::Unavailable(service.to_owned()),
+        other => CallError::Failed { service: service.to_owned(), reason: other.reason().to_owned() },
+    }
+}
+
+/// The called side, on its own task: it is never polled by the caller, so neither can stall the other.
+struct Callee {
+    access: super::access::Access,
+    metrics: Arc<crate::metrics::Metrics>,
+    held: Held,
+    arrival: Arrival,
+}
+
+type Head = Result<http::response::Parts, Refusal>;
+
+impl Callee {
+    async fn run(
+        self, request: Request<Body>, deadline: tokio::time::Instant, head: oneshot::Sender<Head>, frames: mpsc::Sender<Result<Frame<Bytes>, Error>>,
+    ) {
+        let Callee { access, metrics, held, arrival } = self;
+        let identity = Some(held.identity().clone());
+        let answered = timeout_at(deadline, held.instance.guest.handle(request)).await;
+        let failed = match answered {
+            Ok(Ok(response)) => {
+                let log = super::log(&access, &metrics, arrival, response.status().as_u16(), "ok", identity, None);
+                let (parts, body) = response.into_parts();
+                // The caller may have gone; then the body is dropped with everything else.
+                let _ = head.send(Ok(parts));
+                return pump(super::Tracked::new(body, Some(held), log), deadline, frames).await;
+            }
+            Ok(Err(failure)) => Failed::count(&failure, &held),
+            Err(_) => Failed { refusal: Refusal::Deadline, pod: identity, detail: Some("the caller's time was over".into()) },
+        };
+        let Failed { refusal, pod, detail } = failed;
+        super::log(&access, &metrics, arrival, refusal.status().as_u16(), refusal.reason(), pod, detail).finished();
+        let _ = head.send(Err(refusal));
+    }
+}
+
+async fn pump(mut body: super::Tracked, deadline: tokio::time::Instant, frames: mpsc::Sender<Result<Frame<Bytes>, Error>>) {
+    loop {
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return,
+            Err(_) => Err("the caller's time was over".into()),
+        };
+        let last = frame.is_err();
+        if frames.send(frame).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Ends the callee's task when the caller no longer wants its answer.
+struct Abort(AbortHandle);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Answer {
+    body: mpsc::Receiver<Result<Frame<Bytes>, Error>>,
+    _running: Abort,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.body.poll_recv(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_looked_for_within_its_own_app() {
+        assert_eq!(named("shop", "user"), ["shop-user"]);
+        assert_eq!(named("hello", "hello"), ["hello-hello", "hello"]);
+    }
+}
