@@ -1,1 +1,276 @@
 //! A node: agent, instances and gateway over one data folder.
+
+mod asks;
+mod doors;
+mod machine;
+mod register;
+mod source;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Agent;
+use crate::agent::events::Events;
+use crate::agent::report::Report;
+use crate::cache::{Cache, Compiler};
+use crate::engine::{self, Engines};
+use crate::gateway::listen::{Front, Limits};
+use crate::gateway::{Door, EndpointEvent, Gateway, Settings};
+use crate::instance::{Host, Source};
+use crate::keyvalue::Buckets;
+use crate::logs::{self, Logs};
+use crate::metrics::Metrics;
+use crate::wasi::outgoing;
+use asks::Asks;
+use doors::Doors;
+use machine::Machine;
+use register::Registration;
+
+/// What a node is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's name, unique in the cluster: a DNS label or several with dots.
+    pub name: String,
+    /// The node's own folder (`DIR/node`): compiled code, buckets, logs.
+    pub data: PathBuf,
+    /// Labels of the Node object beside the well-known ones.
+    pub labels: BTreeMap<String, String>,
+    /// What pods may use of this machine.
+    pub capacity: Capacity,
+    /// The address that status shows as `hostIP` and `podIP`.
+    pub address: IpAddr,
+    /// Proxies whose `X-Forwarded-*` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// How long requests in flight may go on after the node was told to stop.
+    pub grace: Duration,
+    /// Where components are compiled.
+    pub compiler: Compiler,
+    /// How many sandboxes there is room for.
+    pub engines: engine::Config,
+    /// Certificates (DER) that guests' outgoing requests trust besides the public authorities.
+    pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
+    /// What clients of the gateway may take.
+    pub clients: Limits,
+}
+
+impl Config {
+    /// A node of this name over this folder with everything else at its default: the whole machine, loopback, 30 s of grace.
+    pub fn new(name: impl Into<String>, data: impl Into<PathBuf>) -> Config {
+        Config {
+            name: name.into(),
+            data: data.into(),
+            labels: BTreeMap::new(),
+            capacity: Capacity::default(),
+            address: IpAddr::from([127, 0, 0, 1]),
+            trusted_proxies: Vec::new(),
+            grace: Duration::from_secs(30),
+            compiler: Compiler::InProcess,
+            engines: engine::Config::default(),
+            roots: Vec::new(),
+            clients: Limits::default(),
+        }
+    }
+}
+
+/// What pods may use of a machine; `None` is what the machine has.
+#[derive(Debug, Clone, Default)]
+pub struct Capacity {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Thousandths of a core.
+    pub cpu: Option<u64>,
+    /// How many pods.
+    pub pods: Option<u64>,
+}
+
+/// Why a node could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder cannot be used.
+    #[error("cannot use {}: check that it exists, can be written and has room", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The compiled code that is kept cannot be used.
+    #[error("cannot open the compiled code in {}", path.display())]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: crate::cache::Error,
+    },
+    /// The key-value buckets cannot be used.
+    #[error("cannot open the key-value buckets in {}", path.display())]
+    Buckets {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: crate::keyvalue::Error,
+    },
+    /// An authority for outgoing requests cannot be used.
+    #[error("cannot use the certificates for outgoing requests: {0}")]
+    Roots(String),
+    /// The listener cannot be used.
+    #[error("cannot listen for requests")]
+    Listen(#[source] std::io::Error),
+}
+
+/// A node that is ready to run.
+pub struct Node {
+    config: Config,
+    client: Client,
+    host: Arc<Host>,
+    front: Arc<Front>,
+    doors: Doors,
+}
+
+impl Node {
+    /// Opens the node's folder; nothing runs yet. Components are pulled through `registry`.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub async fn open(config: Config, client: Client, registry: artifact::registry::Client) -> Result<Node, Error> {
+        let engines = Engines::new(config.engines.clone());
+        let path = made(&config.data, "cache")?;
+        let cache = Cache::open(&path, engines.clone(), config.compiler.clone()).map_err(|source| Error::Cache { path, source })?;
+        Node::with_source(config, client, engines, Arc::new(source::Registry { cache, registry }))
+    }
+
+    /// The same with code from somewhere else.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn with_source(config: Config, client: Client, engines: Engines, source: Arc<dyn Source>) -> Result<Node, Error> {
+        let metrics = Arc::new(Metrics::default());
+        let settings = Settings { node: config.name.clone(), trusted: config.trusted_proxies.clone() };
+        let gateway = Arc::new(Gateway::new(settings, metrics.clone()));
+        let path = made(&config.data, "keyvalue")?;
+        let buckets = Buckets::open(&path, crate::keyvalue::Limits::default()).map_err(|source| Error::Buckets { path, source })?;
+        let path = made(&config.data, "logs")?;
+        let logs = Logs::open(&path, logs::Limits::default()).map_err(|source| Error::Folder { path, source })?;
+        let outbound = outgoing::Client::new(config.roots.clone()).map_err(|error| Error::Roots(error.to_string()))?;
+        let front = Front::new(gateway.clone(), config.clients.clone());
+        let host = Arc::new(Host {
+            node: config.name.clone(),
+            engines,
+            source,
+            values: Arc::new(client.clone()),
+            gateway,
+            logs,
+            buckets: Arc::new(buckets),
+            outbound: Arc::new(outbound),
+            starts: Semaphore::new(STARTS),
+            metrics,
+        });
+        Ok(Node { doors: Doors::new(front.clone()), config, client, host, front })
+    }
+
+    /// What others in this process may ask of the node while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle { doors: self.doors.clone(), host: self.host.clone() }
+    }
+
+    /// Runs until `shutdown` is done and requests in flight have ended: registers the Node, renews its Lease, keeps its pods' instances,
+    /// answers HTTP on `http`. A server that is away stops nothing.
+    ///
+    /// # Errors
+    /// When the listener cannot be used.
+    pub async fn run(self, http: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        http.set_nonblocking(true).map_err(Error::Listen)?;
+        let http = tokio::net::TcpListener::from_std(http).map_err(Error::Listen)?;
+        let (accepting, living, ending) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let registration = self.registration();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(registration.clone().run(self.client.clone()));
+        let report = Report::default();
+        tasks.spawn(report.clone().run(Arc::new(self.client.clone())));
+        let (events, telling) = Events::new(self.client.clone(), self.config.name.clone());
+        tasks.spawn(telling);
+        tasks.spawn(self.host.gateway.clone().follow(self.client.clone()));
+        tasks.spawn(self.asks().run());
+        tasks.spawn(self.front.clone().sweep());
+        let access = tokio::spawn(self.host.gateway.access.clone().run(self.config.data.join("logs"), ending.clone().cancelled_owned()));
+        let agent = Agent::new(self.host.clone(), self.client.clone(), self.config.address, report, events);
+        let agent = tokio::spawn(agent.run(living.clone(), self.config.grace));
+        let serving = tokio::spawn(self.front.clone().serve(http, Door::Front, accepting.clone()));
+        self.doors.open(accepting.clone());
+        shutdown.await;
+        registration.leave(&self.client).await;
+        accepting.cancel();
+        let broken = self.front.drain(self.config.grace).await;
+        if broken > 0 {
+            tracing::warn!("{broken} connections were closed before their requests had ended: the grace of {:?} was over", self.config.grace);
+        }
+        living.cancel();
+        // Both only end early by a panic, which is told where it happens.
+        let _ = tokio::join!(agent, serving);
+        ending.cancel();
+        let _ = access.await;
+        Ok(())
+    }
+
+    fn registration(&self) -> Registration {
+        let Config { name, labels, capacity, address, .. } = &self.config;
+        Registration { name: name.clone(), labels: labels.clone(), machine: Machine::of(capacity), address: *address }
+    }
+
+    fn asks(&self) -> Asks {
+        let (node, client) = (self.config.name.clone(), self.client.clone());
+        Asks { node, client, logs: self.host.logs.clone(), gateway: self.host.gateway.clone() }
+    }
+}
+
+/// Instances that are prepared at a time: enough to wait for several registries, few enough that each is quick.
+const STARTS: usize = 32;
+
+fn made(data: &Path, name: &str) -> Result<PathBuf, Error> {
+    let path = data.join(name);
+    match std::fs::create_dir_all(&path) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(Error::Folder { path, source }),
+    }
+}
+
+/// A running node, for others in its process.
+#[derive(Clone)]
+pub struct Handle {
+    doors: Doors,
+    host: Arc<Host>,
+}
+
+impl Handle {
+    /// An address of its own for an App: its routes answer there whatever host is asked for. The same App gets the same address again.
+    ///
+    /// # Errors
+    /// When the machine has no port left.
+    pub async fn expose(&self, namespace: &str, app: &str) -> Result<SocketAddr, Error> {
+        self.doors.expose(namespace, app).await.map_err(Error::Listen)
+    }
+
+    /// Tells of each change of a Service's ready pods from now on.
+    pub fn endpoint_events(&self) -> broadcast::Receiver<EndpointEvent> {
+        self.host.gateway.endpoint_events()
+    }
+
+    /// How many pods of a Service may get requests now.
+    pub fn ready(&self, namespace: &str, service: &str) -> usize {
+        self.host.gateway.ready(namespace, service)
+    }
+
+    /// The node's counters in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        self.host.metrics.render()
+    }
+}

@@ -1,0 +1,176 @@
+//! What the server asks of this node (logs, metrics): read from one long answer of the API, answered each by a request of the node's own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use jiff::Timestamp;
+use kube::Client;
+use kube::client::Body;
+use serde::Deserialize;
+
+use crate::gateway::Gateway;
+use crate::logs::{Logs, Query};
+use std::sync::Arc;
+
+/// One line of the asks.
+#[derive(Debug, Deserialize)]
+struct Ask {
+    id: String,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "ask", rename_all = "lowercase")]
+enum What {
+    Logs(WantedLogs),
+    Metrics,
+    /// Of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
+struct WantedLogs {
+    namespace: String,
+    pod: String,
+    uid: String,
+    follow: bool,
+    tail: Option<usize>,
+    previous: bool,
+    timestamps: bool,
+    since_seconds: Option<i64>,
+    since_time: Option<Timestamp>,
+}
+
+/// Answers asks.
+#[derive(Clone)]
+pub struct Asks {
+    /// The node's name.
+    pub node: String,
+    /// The API.
+    pub client: Client,
+    /// The node's logs.
+    pub logs: Logs,
+    /// The node's gateway, for its metrics.
+    pub gateway: Arc<Gateway>,
+}
+
+impl Asks {
+    /// Follows the asks until it is dropped; a server that is away is asked again.
+    pub async fn run(self) {
+        let mut patience = Duration::ZERO;
+        loop {
+            match self.follow().await {
+                Ok(0) => patience = (patience * 2).clamp(Duration::from_millis(100), Duration::from_secs(5)),
+                Ok(_) => patience = Duration::from_millis(100),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot hear what the server asks");
+                    patience = (patience * 2).clamp(Duration::from_millis(100), Duration::from_secs(5));
+                }
+            }
+            tokio::time::sleep(patience).await;
+        }
+    }
+
+    /// How many lines came until the stream ended.
+    async fn follow(&self) -> Result<usize, kube::Error> {
+        let request = Request::get(format!("/apis/wctl.dev/v1/nodes/{}/asks", self.node)).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        let mut lines = self.client.request_stream(request).await?.lines();
+        let mut count = 0;
+        while let Some(line) = lines.try_next().await.map_err(kube::Error::ReadEvents)? {
+            count += 1;
+            match serde_json::from_str::<Ask>(&line) {
+                Ok(ask) => drop(tokio::spawn(self.clone().answer(ask))),
+                // Empty lines keep the connection open.
+                Err(_) if line.trim().is_empty() => {}
+                Err(error) => tracing::warn!(%error, "the server asks what cannot be read"),
+            }
+        }
+        Ok(count)
+    }
+
+    async fn answer(self, ask: Ask) {
+        let path = format!("/apis/wctl.dev/v1/nodes/{}/answers/{}", self.node, ask.id);
+        let sent = async {
+            let body = carry(self.stream(ask.what)).await?;
+            let request = Request::post(path).header(http::header::CONTENT_TYPE, "text/plain; charset=utf-8").body(body);
+            self.client.send(request.map_err(kube::Error::HttpError)?).await
+        };
+        match sent.await {
+            Ok(response) if response.status().is_success() => {}
+            // The one who asked has gone; that is how following ends.
+            Ok(response) => tracing::debug!(status = %response.status(), "an answer was not wanted"),
+            Err(error) => tracing::debug!(%error, "cannot answer the server"),
+        }
+    }
+
+    fn stream(&self, what: What) -> BoxStream<'static, Bytes> {
+        match what {
+            What::Logs(wanted) => self.read(wanted),
+            What::Metrics => one(self.gateway.metrics.render()),
+            What::Unknown => one("this node is older than the server and does not know what it asks\n".into()),
+        }
+    }
+
+    fn read(&self, wanted: WantedLogs) -> BoxStream<'static, Bytes> {
+        let Some(log) = self.logs.find(&wanted.namespace, &wanted.pod, &wanted.uid) else {
+            return futures::stream::empty().boxed();
+        };
+        let ago = wanted.since_seconds.and_then(|seconds| Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).ok());
+        log.read(Query {
+            follow: wanted.follow,
+            tail: wanted.tail,
+            since: wanted.since_time.or(ago),
+            previous: wanted.previous,
+            timestamps: wanted.timestamps,
+        })
+        .boxed()
+    }
+}
+
+fn one(text: String) -> BoxStream<'static, Bytes> {
+    futures::stream::once(async { Bytes::from(text) }).boxed()
+}
+
+/// A stream as a request body. The client's body type is only made around streams when they come as an answer, so this one does.
+async fn carry(chunks: BoxStream<'static, Bytes>) -> Result<Body, kube::Error> {
+    let body = StreamBody::new(chunks.map(|chunk| Ok::<_, std::convert::Infallible>(Frame::data(chunk))));
+    let mut body = Some(body);
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let body = body.take();
+        async move { body.map(Response::new).ok_or("a body is carried once") }
+    });
+    Ok(Client::new(service, "default").send(Request::new(Body::empty())).await?.into_body())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_are_read_and_unknown_ones_do_no_harm() {
+        let ask: Ask = serde_json::from_str(
+            r#"{"id":"1","ask":"logs","namespace":"default","pod":"web-1","uid":"u","follow":true,"tail":100,"previous":false,"timestamps":true}"#,
+        )
+        .expect("logs");
+        let What::Logs(wanted) = ask.what else { panic!("not logs") };
+        assert_eq!((wanted.pod.as_str(), wanted.tail, wanted.follow, wanted.timestamps), ("web-1", Some(100), true, true));
+        let ask: Ask = serde_json::from_str(r#"{"id":"2","ask":"dance","with":"whom"}"#).expect("unknown");
+        assert!(matches!(ask.what, What::Unknown));
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_carried_chunk_by_chunk() {
+        let chunks = futures::stream::iter([Bytes::from_static(b"a"), Bytes::from_static(b"b")]).boxed();
+        let body = carry(chunks).await.expect("a body");
+        assert_eq!(body.collect_bytes().await.expect("bytes"), "ab");
+    }
+}

@@ -1,0 +1,151 @@
+//! Tells the API that this node is there: its Node object, and a Lease that is renewed each second.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::machine::Machine;
+
+/// Where the Leases of nodes are kept.
+pub const LEASES: &str = "kube-node-lease";
+/// How often the Lease is renewed.
+const RENEW: Duration = Duration::from_secs(1);
+
+/// What the API learns of a node.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// Its name.
+    pub name: String,
+    /// Labels beside the well-known ones.
+    pub labels: BTreeMap<String, String>,
+    /// What pods may use.
+    pub machine: Machine,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+impl Registration {
+    /// Registers the node, trying until the API takes it, then renews its Lease until it is dropped.
+    pub async fn run(self, client: Client) {
+        let mut patience = Duration::from_millis(50);
+        while let Err(error) = self.register(&client).await {
+            tracing::debug!(%error, node = self.name, "cannot register the node yet");
+            sleep(patience).await;
+            patience = (patience * 2).min(Duration::from_secs(5));
+        }
+        self.renew(&client).await;
+    }
+
+    async fn register(&self, client: &Client) -> Result<(), kube::Error> {
+        let nodes = Api::<Node>::all(client.clone());
+        let labels = json!({"metadata": {"labels": self.labels()}});
+        match nodes.patch(&self.name, &PatchParams::default(), &Patch::Merge(&labels)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                let node = json!({"metadata": {"name": self.name, "labels": self.labels()}, "spec": {}});
+                nodes.create(&PostParams::default(), &serde_json::from_value(node).map_err(kube::Error::SerdeError)?).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.put_status(client, true, "NodeReady", "the node runs pods").await?;
+        self.make_lease(client).await
+    }
+
+    /// Says that the node stops, as far as the API still listens.
+    pub async fn leave(&self, client: &Client) {
+        let said = self.put_status(client, false, "NodeStopping", "the node was told to stop");
+        // At the end of a process that holds the server too there may be nobody to tell.
+        let _ = tokio::time::timeout(Duration::from_millis(500), said).await;
+    }
+
+    async fn put_status(&self, client: &Client, ready: bool, reason: &str, message: &str) -> Result<(), kube::Error> {
+        let patch = json!({"status": self.status(ready, reason, message)});
+        Api::<Node>::all(client.clone()).patch_status(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
+    }
+
+    async fn make_lease(&self, client: &Client) -> Result<(), kube::Error> {
+        let leases = Api::<Lease>::namespaced(client.clone(), LEASES);
+        let lease = json!({
+            "metadata": {"name": self.name},
+            "spec": {"holderIdentity": self.name, "leaseDurationSeconds": 6, "acquireTime": now(), "renewTime": now()},
+        });
+        match leases.create(&PostParams::default(), &serde_json::from_value(lease).map_err(kube::Error::SerdeError)?).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn renew(&self, client: &Client) {
+        let leases = Api::<Lease>::namespaced(client.clone(), LEASES);
+        let mut tick = interval(RENEW);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let renewed = Patch::Merge(json!({"spec": {"holderIdentity": self.name, "renewTime": now()}}));
+            let params = PatchParams::default();
+            let renewing = leases.patch(&self.name, &params, &renewed);
+            match tokio::time::timeout(RENEW * 3, renewing).await {
+                Ok(Ok(_)) => {}
+                // Somebody deleted the node, or its Lease: it is here all the same.
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => drop(self.register(client).await),
+                Ok(Err(error)) => tracing::debug!(%error, "cannot renew the node's lease"),
+                Err(_) => tracing::debug!("the server does not answer"),
+            }
+        }
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let known = [("kubernetes.io/hostname", self.name.as_str()), ("kubernetes.io/os", os()), ("kubernetes.io/arch", arch())];
+        let mut labels = self.labels.clone();
+        labels.extend(known.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        labels
+    }
+
+    fn status(&self, ready: bool, reason: &str, message: &str) -> Value {
+        let Machine { memory, cpu, pods } = self.machine;
+        let amounts = json!({"cpu": format!("{cpu}m"), "memory": format!("{}Ki", memory / 1024), "pods": pods.to_string()});
+        let now = now();
+        json!({
+            "capacity": amounts,
+            "allocatable": amounts,
+            "addresses": [{"type": "InternalIP", "address": self.address.to_string()}, {"type": "Hostname", "address": self.name}],
+            "conditions": [{
+                "type": "Ready", "status": if ready { "True" } else { "False" }, "reason": reason, "message": message,
+                "lastHeartbeatTime": now, "lastTransitionTime": now,
+            }],
+            "nodeInfo": {
+                "architecture": arch(), "operatingSystem": os(), "osImage": os(), "kernelVersion": "", "machineID": "", "systemUUID": "", "bootID": "",
+                "containerRuntimeVersion": concat!("wctl://", env!("CARGO_PKG_VERSION")),
+                "kubeletVersion": concat!("v", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
+            },
+        })
+    }
+}
+
+/// As Kubernetes and container images name it.
+fn os() -> &'static str {
+    match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    }
+}
+
+/// As Kubernetes and container images name it.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn now() -> String {
+    format!("{:.6}", jiff::Timestamp::now())
+}

@@ -1,0 +1,233 @@
+//! A server and one node in this process, and what tests ask of them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use artifact::Reference;
+use futures::StreamExt;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, Client, ResourceExt};
+use runtime::node::{Capacity, Config, Handle, Node};
+use scheduler::auth::Identity;
+use scheduler::server::{self, Server};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::guests;
+
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Cluster {
+    pub client: Client,
+    pub http: SocketAddr,
+    pub handle: Handle,
+    image: String,
+    stop_node: CancellationToken,
+    stop_server: CancellationToken,
+    node: Option<JoinHandle<Result<(), runtime::node::Error>>>,
+    server: Option<JoinHandle<Result<(), server::Error>>>,
+    _data: tempfile::TempDir,
+}
+
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} took longer than {PATIENCE:?}"))
+}
+
+impl Cluster {
+    pub async fn start() -> Cluster {
+        let data = tempfile::tempdir().expect("a folder");
+        let server = Server::open(server::Config::new(data.path())).await.expect("a server");
+        let client = Client::new(server.service(Identity::admin()), "default");
+        let images = server.images().clone();
+        let packed = artifact::pack::pack(guests::wasm("hostile")).expect("packed");
+        let reference: Reference = "hostile:1".parse().expect("a reference");
+        let digest = images.push(&reference, &packed).await.expect("pushed");
+        let config = Config {
+            capacity: Capacity { memory: Some(8 << 30), cpu: Some(64_000), pods: None },
+            grace: Duration::from_secs(10),
+            engines: runtime::engine::Config { small: 200, large: 8, running: 100, ..Default::default() },
+            ..Config::new("edge-1", data.path().join("node"))
+        };
+        let node = Node::open(config, Client::new(server.service(Identity::node("edge-1")), "default"), images).await.expect("a node");
+        let (handle, stop_node, stop_server) = (node.handle(), CancellationToken::new(), CancellationToken::new());
+        let listener = server::listen("127.0.0.1:0").expect("a port");
+        let server = tokio::spawn(server.run(listener, stop_server.clone().cancelled_owned()));
+        let listener = server::listen("127.0.0.1:0").expect("a port");
+        let http = listener.local_addr().expect("an address");
+        let node = tokio::spawn(node.run(listener, stop_node.clone().cancelled_owned()));
+        let image = format!("hostile@{digest}");
+        Cluster { client, http, handle, image, stop_node, stop_server, node: Some(node), server: Some(server), _data: data }
+    }
+
+    /// A Deployment of the hostile guest with its Service and its route `NAME.localhost`.
+    pub async fn deploy(&self, name: &str, replicas: u32, annotations: Value, container: Value) {
+        let labels = json!({"wctl.dev/app": name, "wctl.dev/service": name});
+        let mut run = json!({"name": name, "image": self.image, "resources": {"limits": {"memory": "64Mi"}}});
+        run.as_object_mut().expect("an object").extend(container.as_object().expect("an object").clone());
+        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+        self.apply("apis/apps/v1", "deployments", json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "strategy": strategy,
+                     "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [run]}}},
+        }))
+        .await;
+        self.apply("api/v1", "services", json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "labels": labels},
+            "spec": {"selector": labels, "ports": [{"port": 80}]},
+        }))
+        .await;
+        let backend = json!({"service": {"name": name, "port": {"number": 80}}});
+        self.apply("apis/networking.k8s.io/v1", "ingresses", json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name, "labels": labels},
+            "spec": {"rules": [{"host": format!("{name}.localhost"), "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]},
+        }))
+        .await;
+    }
+
+    async fn apply(&self, group: &str, plural: &str, object: Value) {
+        let url = format!("/{group}/namespaces/default/{plural}");
+        let request = Request::post(url).header("content-type", "application/json").body(object.to_string().into_bytes()).expect("a request");
+        self.client.request::<Value>(request).await.unwrap_or_else(|error| panic!("{plural}: {error}"));
+    }
+
+    /// Patches a Deployment's pod template.
+    pub async fn change(&self, name: &str, template: Value) {
+        let api = Api::<k8s_openapi::api::apps::v1::Deployment>::default_namespaced(self.client.clone());
+        let patch = Patch::Merge(json!({"spec": {"template": template}}));
+        api.patch(name, &PatchParams::default(), &patch).await.expect("patched");
+    }
+
+    pub fn pods(&self) -> Api<Pod> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    /// Done when the gateway has so many ready endpoints of a Service.
+    pub async fn ready(&self, service: &str, want: usize) {
+        let mut events = self.handle.endpoint_events();
+        let wait = async {
+            while self.handle.ready("default", service) != want {
+                // Lagging is as good as an event.
+                let _ = events.recv().await;
+            }
+        };
+        within(&format!("{want} ready endpoints of {service}"), wait).await;
+    }
+
+    /// The first pod of an app for which `find` finds something.
+    pub async fn seen<T>(&self, app: &str, find: impl Fn(&Pod) -> Option<T>) -> T {
+        let labels = format!("wctl.dev/app={app}");
+        let look = async {
+            loop {
+                let list = self.pods().list(&ListParams::default().labels(&labels)).await.expect("pods");
+                if let Some(found) = list.items.iter().find_map(&find) {
+                    return found;
+                }
+                let version = list.metadata.resource_version.unwrap_or_default();
+                let mut changes = self.pods().watch(&WatchParams::default().labels(&labels), &version).await.expect("a watch").boxed();
+                while let Some(Ok(change)) = changes.next().await {
+                    if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = change
+                        && let Some(found) = find(&pod)
+                    {
+                        return found;
+                    }
+                }
+            }
+        };
+        within("a pod's status", look).await
+    }
+
+    /// The sentences of Events with this reason, once there is one.
+    pub async fn told(&self, reason: &str) -> String {
+        let events = Api::<Event>::default_namespaced(self.client.clone());
+        let look = async {
+            loop {
+                let all = events.list(&ListParams::default()).await.expect("events");
+                let told: Vec<_> = all.items.iter().filter(|e| e.reason.as_deref() == Some(reason)).filter_map(|e| e.message.clone()).collect();
+                if !told.is_empty() {
+                    return told.join("\n");
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(&format!("an event {reason}"), look).await
+    }
+
+    /// One GET over HTTP/1.1, whole.
+    pub async fn get(&self, app: &str, path: &str) -> (StatusCode, String) {
+        let response = within("an answer", self.open(app, path, false)).await;
+        let status = response.status();
+        let body = within("a body", response.into_body().collect()).await.expect("a whole body").to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// One GET, its head.
+    pub async fn open(&self, app: &str, path: &str, http2: bool) -> Response<Incoming> {
+        let io = TokioIo::new(TcpStream::connect(self.http).await.expect("a connection"));
+        let host = format!("{app}.localhost");
+        if http2 {
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.expect("HTTP/2");
+            tokio::spawn(connection);
+            let request = Request::get(format!("http://{host}{path}")).body(Empty::<Bytes>::new()).expect("a request");
+            return sender.send_request(request).await.expect("an answer");
+        }
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.expect("HTTP/1.1");
+        tokio::spawn(connection);
+        let request = Request::get(path).header("host", host).body(Empty::<Bytes>::new()).expect("a request");
+        sender.send_request(request).await.expect("an answer")
+    }
+
+    /// Sends bytes and gives all that comes back until the connection closes.
+    pub async fn raw(&self, bytes: &str) -> String {
+        let talk = async {
+            let mut stream = TcpStream::connect(self.http).await.expect("a connection");
+            stream.write_all(bytes.as_bytes()).await.expect("sent");
+            let mut all = Vec::new();
+            // A reset counts as an end too.
+            let _ = stream.read_to_end(&mut all).await;
+            String::from_utf8_lossy(&all).into_owned()
+        };
+        within("a raw exchange", talk).await
+    }
+
+    /// Tells the node to stop; done when it has.
+    pub async fn stop_node(&mut self) {
+        self.stop_node.cancel();
+        if let Some(node) = self.node.take() {
+            within("the node's end", node).await.expect("no panic").expect("no error");
+        }
+    }
+
+    pub async fn stop(mut self) {
+        self.stop_node().await;
+        self.stop_server.cancel();
+        if let Some(server) = self.server.take() {
+            within("the server's end", server).await.expect("no panic").expect("no error");
+        }
+    }
+
+    /// Sets a value of the namespace's secrets.
+    pub async fn set_secret(&self, key: &str, value: &str) {
+        let api = Api::<k8s_openapi::api::core::v1::Secret>::default_namespaced(self.client.clone());
+        let secret = json!({"metadata": {"name": "wctl-secrets"}, "stringData": {key: value}});
+        api.create(&PostParams::default(), &serde_json::from_value(secret).expect("a secret")).await.expect("a secret");
+    }
+}
+
+/// The pod's first container's state as JSON.
+pub fn state(pod: &Pod) -> Value {
+    let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first().cloned());
+    serde_json::to_value(status).unwrap_or_default()
+}
+
+pub fn name(pod: &Pod) -> String {
+    pod.name_any()
+}

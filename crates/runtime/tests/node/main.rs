@@ -1,0 +1,10 @@
+//! A node from outside: a real server, real components, requests over sockets.
+
+#[path = "../sandbox/guests.rs"]
+mod guests;
+
+mod cluster;
+mod failing;
+mod healing;
+mod rolling;
+mod talking;
