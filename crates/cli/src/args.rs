@@ -94,9 +94,13 @@ pub enum Verb {
     Ps(Ps),
     /// List what the embedded registry holds
     Images(Images),
-    /// Compile one component, as told on stdin (the node starts this itself)
+    /// Compile one component (the node starts this itself)
     #[command(hide = true)]
-    CompileChild,
+    CompileChild {
+        /// What the node says.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
 }
 
 /// How results are printed.

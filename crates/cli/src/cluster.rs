@@ -12,7 +12,6 @@ use http::{Method, Request, header};
 use scheduler::kinds::Kind;
 use serde_json::Value;
 
-use crate::registry::Registry;
 pub use error::Refused;
 pub use wait::{Deadline, Until};
 
@@ -30,7 +29,7 @@ pub struct Cluster {
     /// For error messages: `https://127.0.0.1:6443`.
     pub endpoint: String,
     /// Registries: the server's own and all others.
-    pub registry: Registry,
+    pub registry: artifact::registry::Client,
 }
 
 /// Which objects of a kind.

@@ -1,12 +1,18 @@
 //! `wctl`: runs WebAssembly components on a cluster, the way Kubernetes runs containers.
 
+mod answer;
 mod args;
+mod background;
 mod cluster;
 mod exit;
+mod files;
 mod follow;
 mod home;
+mod machine;
 mod print;
 mod registry;
+mod ship;
+mod signals;
 mod target;
 mod time;
 mod toolchain;
@@ -22,6 +28,9 @@ use args::{Cli, Globals, Verb};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Verb::CompileChild { args } = &cli.verb {
+        return runtime::cache::compile_child(args);
+    }
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::code(&error),
@@ -41,18 +50,33 @@ fn start(cli: Cli) -> Result<()> {
 
 async fn verb(globals: &Globals, verb: Verb) -> Result<()> {
     match verb {
+        Verb::Up(up) => verbs::up::run(globals, up).await,
+        Verb::Down(down) => verbs::down::run(globals, down).await,
+        Verb::Server(server) => verbs::server::run(globals, server).await,
+        Verb::Node(node) => verbs::node::run(globals, node).await,
         Verb::New(new) => verbs::new::run(&new),
+        Verb::Build(build) => verbs::build::run(build).await,
+        Verb::Push(push) => verbs::push::run(globals, push).await,
+        Verb::Pull(pull) => verbs::pull::run(globals, pull).await,
+        Verb::Inspect(inspect) => verbs::inspect::run(globals, inspect).await,
+        Verb::Run(run) => verbs::run::run(globals, run).await,
+        Verb::Deploy(deploy) => verbs::deploy::run(globals, deploy).await,
+        Verb::Diff(diff) => verbs::diff::run(globals, diff).await,
         Verb::Get(get) => verbs::get::run(globals, get).await,
-        Verb::Ps(ps) => verbs::get::ps(globals, ps).await,
         Verb::Describe(describe) => verbs::describe::run(globals, describe).await,
         Verb::Status(status) => verbs::status::run(globals, status).await,
         Verb::Logs(logs) => verbs::logs::run(globals, logs).await,
         Verb::Events(events) => verbs::events::run(globals, events).await,
         Verb::Scale(scale) => verbs::scale::run(globals, scale).await,
         Verb::Secret(secret) => verbs::secret::run(globals, secret).await,
+        Verb::Login(login) => verbs::login::run(globals, login).await,
+        Verb::Prune(prune) => verbs::prune::run(globals, prune).await,
         Verb::Rollout(rollout) => verbs::rollout::run(globals, rollout).await,
+        Verb::Delete(delete) => verbs::delete::run(globals, delete).await,
         Verb::Completion(completion) => verbs::completion::run(&completion),
-        other => anyhow::bail!("this verb is not there yet: {other:?}"),
+        Verb::Ps(ps) => verbs::get::ps(globals, ps).await,
+        Verb::Images(images) => verbs::images::run(globals, images).await,
+        Verb::CompileChild { .. } => Ok(()),
     }
 }
 

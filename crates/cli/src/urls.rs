@@ -5,7 +5,7 @@ use serde_json::Value;
 /// A route of an app: host and path prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
-    /// The host, as a browser asks for it.
+    /// The host, as a browser asks for it; empty for every host.
     pub host: String,
     /// The prefix of its paths.
     pub path: String,
@@ -14,6 +14,9 @@ pub struct Route {
 impl Route {
     /// The URL at a gateway (`http://127.0.0.1:8080`), as a browser would write it.
     pub fn url(&self, gateway: Option<&str>) -> String {
+        if self.host.is_empty() {
+            return format!("{}{}", gateway.unwrap_or("http://*"), self.path);
+        }
         let port = gateway.and_then(|gateway| gateway.rsplit_once(':')).map(|(_, port)| port).filter(|port| *port != "80");
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         format!("http://{}{port}{}", self.host, self.path)
@@ -21,7 +24,8 @@ impl Route {
 
     /// A command that works where `*.localhost` does not resolve.
     pub fn curl(&self, gateway: &str) -> String {
-        format!("curl -H 'Host: {}' {gateway}{}", self.host, self.path)
+        let host = if self.host.is_empty() { String::new() } else { format!("-H 'Host: {}' ", self.host) };
+        format!("curl {host}{gateway}{}", self.path)
     }
 }
 

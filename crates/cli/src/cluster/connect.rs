@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
+use artifact::registry::Embedded;
 use http::Method;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use scheduler::names::DEFAULT_NAMESPACE;
@@ -10,21 +11,35 @@ use scheduler::names::DEFAULT_NAMESPACE;
 use super::Cluster;
 use crate::args::Globals;
 use crate::home::Home;
-use crate::registry::Registry;
+use crate::registry;
 
 impl Cluster {
     /// The server that the options mean: flags, then `KUBECONFIG`, then the data folder.
     pub async fn connect(globals: &Globals) -> Result<Cluster> {
-        let config = config(globals).await?;
+        Ok(Cluster::connect_as_client(globals).await?.1)
+    }
+
+    /// [`Cluster::connect`], with the client that others may use as they like.
+    pub async fn connect_as_client(globals: &Globals) -> Result<(kube::Client, Cluster)> {
+        Cluster::with_config(globals, config(globals).await?)
+    }
+
+    /// The server of a kubeconfig that lies in no file.
+    pub async fn with_kubeconfig(globals: &Globals, kubeconfig: Kubeconfig) -> Result<(kube::Client, Cluster)> {
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        Cluster::with_config(globals, config.context("reading the server's address")?)
+    }
+
+    fn with_config(globals: &Globals, config: kube::Config) -> Result<(kube::Client, Cluster)> {
         let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let registry = Registry::default();
+        let registry = registry::client(globals, Some(embedded(&config, &endpoint)?))?;
         let default = config.default_namespace.clone();
         let client = kube::Client::try_from(config).with_context(|| format!("preparing to talk to {endpoint}"))?;
-        Ok(Cluster::new(client, globals, default, endpoint, registry))
+        Ok((client.clone(), Cluster::new(client, globals, default, endpoint, registry)))
     }
 
     /// The same server inside this process.
-    pub fn new(client: kube::Client, globals: &Globals, default_namespace: String, endpoint: String, registry: Registry) -> Cluster {
+    pub fn new(client: kube::Client, globals: &Globals, default_namespace: String, endpoint: String, registry: artifact::registry::Client) -> Cluster {
         let namespace = globals.namespace.clone().unwrap_or(default_namespace);
         let namespace_asked = globals.namespace.is_some() || namespace != DEFAULT_NAMESPACE;
         Cluster { client, namespace, namespace_asked, endpoint, registry }
@@ -76,4 +91,13 @@ fn file(globals: &Globals) -> Result<PathBuf> {
         return Ok(first);
     }
     Ok(Home::of(globals)?.kubeconfig())
+}
+
+/// The server's own registry, reached as the API is.
+fn embedded(config: &kube::Config, endpoint: &str) -> Result<Embedded> {
+    // The library hides the token from `Debug`, but shows it in what it would write to a file.
+    let user = serde_json::to_value(&config.auth_info).context("reading the token of the kubeconfig")?;
+    let token = user["token"].as_str().unwrap_or_default().to_owned();
+    let ca_pem = config.root_cert.iter().flatten().map(|der| registry::pem(der)).collect();
+    Ok(Embedded::Remote { url: endpoint.to_owned(), token, ca_pem })
 }

@@ -23,7 +23,7 @@ pub async fn run(globals: &Globals, delete: Delete) -> Result<()> {
     let cluster = Cluster::connect_to_write(globals).await?;
     let doomed = match &delete.kind {
         Some(kind) => by_name(&cluster, kind, &delete.names)?,
-        None => by_files(&cluster, globals, &delete)?,
+        None => by_files(&cluster, &delete.files)?,
     };
     let mut missing = Vec::new();
     for Doomed { kind, namespace, name } in &doomed {
@@ -52,13 +52,10 @@ fn by_name(cluster: &Cluster, kind: &str, names: &[String]) -> Result<Vec<Doomed
     Ok(names.into_iter().map(|name| Doomed { kind, namespace: cluster.namespace.clone(), name }).collect())
 }
 
-fn by_files(cluster: &Cluster, globals: &Globals, delete: &Delete) -> Result<Vec<Doomed>> {
-    let read = files::read(&delete.files)?;
-    match files::parse(&read, globals)? {
-        Documents::App(app) => {
-            let namespace = files::namespace(&app, cluster);
-            Ok(vec![Doomed { kind: &kinds::APP, namespace, name: files::app_name(&app).to_owned() }])
-        }
+fn by_files(cluster: &Cluster, files: &[std::path::PathBuf]) -> Result<Vec<Doomed>> {
+    match files::parse(files)? {
+        Documents::App(app) => Ok(vec![Doomed { kind: &kinds::APP, namespace: app.namespace(cluster), name: app.file.name.clone() }]),
+        // What was made last may need what was made first.
         Documents::Objects(objects) => Ok(objects
             .iter()
             .rev()

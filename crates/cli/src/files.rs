@@ -1,0 +1,180 @@
+//! The files that a person names: app files with their `.env`, or Kubernetes manifests.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use scheduler::app::{self, AppFile, Parsed, Source};
+use scheduler::kinds::Kind;
+use serde_json::Value;
+
+use crate::args;
+use crate::cluster::{Cluster, name_of};
+use crate::exit::Usage;
+
+/// The largest file that is read; what makes sense of it has smaller bounds of its own.
+const LARGEST: u64 = 4 << 20;
+
+/// What the files describe.
+pub enum Documents {
+    /// An app.
+    App(Box<App>),
+    /// Kubernetes objects, in their order.
+    Objects(Vec<Object>),
+}
+
+/// An app file and where it lies.
+pub struct App {
+    /// What it says.
+    pub file: AppFile,
+    /// The folder that its paths start from.
+    pub base: PathBuf,
+}
+
+/// A Kubernetes object of a kind that we know.
+pub struct Object {
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// The whole object.
+    pub value: Value,
+}
+
+impl App {
+    /// The namespace to deploy to: an option's, else the file's, else the kubeconfig's.
+    pub fn namespace(&self, cluster: &Cluster) -> String {
+        match &self.file.namespace {
+            Some(namespace) if !cluster.namespace_asked => namespace.clone(),
+            _ => cluster.namespace.clone(),
+        }
+    }
+}
+
+impl Object {
+    /// The namespace that it goes to.
+    pub fn namespace(&self, cluster: &Cluster) -> String {
+        self.value["metadata"]["namespace"].as_str().unwrap_or(&cluster.namespace).to_owned()
+    }
+}
+
+/// The files that were named, else `app.yaml` of this folder.
+pub fn chosen(files: &args::Files) -> Result<Vec<PathBuf>> {
+    let named: Vec<PathBuf> = files.files.iter().chain(&files.more).cloned().collect();
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    let default = Path::new("app.yaml");
+    if default.is_file() {
+        return Ok(vec![default.to_owned()]);
+    }
+    bail!(Usage("no file was named, and there is no app.yaml in this folder; name one, or make a folder with `wctl new NAME`".into()))
+}
+
+/// Reads and parses; all mistakes at once.
+pub fn parse(paths: &[PathBuf]) -> Result<Documents> {
+    let sources = paths.iter().map(|path| source(path)).collect::<Result<Vec<_>>>()?;
+    // As in Compose: all paths start from the first file's folder, and `.env` lies beside it.
+    let base = paths.first().and_then(|path| path.parent()).map(Path::to_owned).filter(|path| !path.as_os_str().is_empty());
+    let base = base.unwrap_or_else(|| PathBuf::from("."));
+    let variables = dotenv(&base)?;
+    let lookup = |name: &str| std::env::var(name).ok().or_else(|| variables.get(name).cloned());
+    match app::parse(&sources, &lookup)? {
+        Parsed::App(file) => Ok(Documents::App(Box::new(App { file: *file, base }))),
+        Parsed::Kubernetes(_) => objects(&sources).map(Documents::Objects),
+        Parsed::Compose => bail!(
+            "{} is a Compose file (`services:` without `app:`), and reading those comes later; write an app.yaml with `app: NAME` and the same services",
+            paths.first().map(|path| path.display().to_string()).unwrap_or_default()
+        ),
+    }
+}
+
+/// What lies in a file, or comes on stdin.
+fn source(path: &Path) -> Result<Source> {
+    let (mut bytes, name) = (Vec::new(), path.display().to_string());
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).context("reading stdin")?;
+        return Ok(Source::new("stdin", bytes));
+    }
+    if path.is_dir() {
+        bail!("{name} is a folder; name the file in it, such as {}", path.join("app.yaml").display());
+    }
+    let file = std::fs::File::open(path).with_context(|| format!("opening {name}"))?;
+    // A file that is too large is only read as far as it takes to say so.
+    file.take(LARGEST + 1).read_to_end(&mut bytes).with_context(|| format!("reading {name}"))?;
+    Ok(Source::new(name, bytes))
+}
+
+fn dotenv(base: &Path) -> Result<BTreeMap<String, String>> {
+    let path = base.join(".env");
+    if !path.is_file() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(app::env_file(&source(&path)?, &|name| std::env::var(name).ok())?)
+}
+
+fn objects(sources: &[Source]) -> Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    for source in sources {
+        let text = std::str::from_utf8(&source.bytes).with_context(|| format!("reading {}", source.name))?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).with_context(|| format!("reading {}", source.name))?;
+        for value in documents.into_iter().filter(|value| !value.is_null()) {
+            unfold(value, &source.name, &mut objects)?;
+        }
+    }
+    Ok(objects)
+}
+
+/// An object, or those of a List.
+fn unfold(mut value: Value, file: &str, objects: &mut Vec<Object>) -> Result<()> {
+    let (version, kind) = (value["apiVersion"].as_str().unwrap_or_default(), value["kind"].as_str().unwrap_or_default());
+    if (version, kind) == ("v1", "List") {
+        let Value::Array(items) = value["items"].take() else { bail!("{file}: the List has no items") };
+        return items.into_iter().try_for_each(|item| unfold(item, file, objects));
+    }
+    let Some(known) = Kind::of(version, kind) else { bail!("{file}: wctl has no kind {kind} of {version}, so nothing was applied") };
+    if name_of(&value).is_empty() {
+        bail!("{file}: a {kind} has no metadata.name, so nothing was applied");
+    }
+    objects.push(Object { kind: known, value });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<PathBuf>) {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |(name, text): &(&str, &str)| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let paths = files.iter().map(write).collect();
+        (folder, paths)
+    }
+
+    #[test]
+    fn variables_come_from_the_file_beside() {
+        let (_folder, mut paths) = written(&[("app.yaml", "app: a\nimage: ghcr.io/x/${WCTL_TEST_NAME}:1\n"), (".env", "WCTL_TEST_NAME=y\n")]);
+        paths.truncate(1);
+        let Documents::App(app) = parse(&paths).unwrap() else { panic!("no app") };
+        assert_eq!(app.file.services["a"].origin.typed(), "ghcr.io/x/y:1");
+    }
+
+    #[test]
+    fn manifests_and_lists_of_them_are_objects() {
+        let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: b}\n";
+        let (_folder, paths) = written(&[("k.yaml", list)]);
+        let Documents::Objects(objects) = parse(&paths).unwrap() else { panic!("no objects") };
+        assert_eq!(objects.iter().map(|object| object.kind.kind).collect::<Vec<_>>(), ["ConfigMap", "Service"]);
+        let (_folder, paths) = written(&[("k.yaml", "apiVersion: v1\nkind: Gizmo\nmetadata: {name: b}\n")]);
+        assert!(parse(&paths).err().unwrap().to_string().contains("Gizmo"));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = parse(&[PathBuf::from("/nowhere/app.yaml")]).err().unwrap();
+        assert!(format!("{error:#}").starts_with("opening /nowhere/app.yaml: "), "{error:#}");
+    }
+}

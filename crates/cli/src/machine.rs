@@ -1,0 +1,132 @@
+//! Server and node in this process, over one data folder.
+
+use std::future::Future;
+use std::net::TcpListener;
+
+use anyhow::{Context, Result, anyhow};
+use artifact::registry::Embedded;
+use runtime::node::{self, Node};
+use scheduler::auth::Identity;
+use scheduler::names::DEFAULT_NAMESPACE;
+use scheduler::server::{self, Server};
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Globals;
+use crate::cluster::Cluster;
+use crate::home::{self, Home, Running};
+use crate::registry;
+
+/// A server that runs in this process.
+pub struct Control {
+    /// `https://HOST:PORT`
+    pub url: String,
+    /// The server for the admin, without a token.
+    pub cluster: Cluster,
+    task: JoinHandle<Result<(), server::Error>>,
+    stop: CancellationToken,
+}
+
+/// A node that runs in this process.
+pub struct Worker {
+    /// `http://HOST:PORT` of its gateway.
+    pub url: String,
+    /// For asking the node while it runs.
+    pub handle: node::Handle,
+    task: JoinHandle<Result<(), node::Error>>,
+    stop: CancellationToken,
+}
+
+/// Opens the data folder and serves the API; `with` gets the server before it runs, for clients without a token.
+pub async fn control<T>(globals: &Globals, home: &Home, listener: TcpListener, with: impl FnOnce(&Server) -> T) -> Result<(Control, T)> {
+    let url = format!("https://{}", home::reachable(&listener)?);
+    let server = Server::open(server::Config::new(&home.path)).await?;
+    let kubeconfig = server.kubeconfig(&url);
+    home.write("kubeconfig", kubeconfig.as_bytes())?;
+    let embedded = Embedded::Remote { url: url.clone(), token: server.admin_token().to_owned(), ca_pem: server.ca_pem().to_owned() };
+    let registry = registry::client(globals, Some(embedded))?;
+    let client = kube::Client::new(server.service(Identity::admin()), DEFAULT_NAMESPACE);
+    let cluster = Cluster::new(client, globals, DEFAULT_NAMESPACE.to_owned(), url.clone(), registry);
+    let extra = with(&server);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(server.run(listener, stop.clone().cancelled_owned()));
+    Ok((Control { url, cluster, task, stop }, extra))
+}
+
+/// Runs a node that reaches its server through `client`.
+pub async fn worker(home: &Home, config: node::Config, http: TcpListener, client: kube::Client, registry: artifact::registry::Client) -> Result<Worker> {
+    let url = format!("http://{}", home::reachable(&http)?);
+    let name = config.name.clone();
+    let node = Node::open(config, client, registry).await.with_context(|| format!("opening node {name} in {}", home.node().display()))?;
+    let (handle, stop) = (node.handle(), CancellationToken::new());
+    let task = tokio::spawn(node.run(http, stop.clone().cancelled_owned()));
+    Ok(Worker { url, handle, task, stop })
+}
+
+impl Control {
+    /// Stops it and waits until it has let go of the data folder.
+    pub async fn end(self) -> Result<()> {
+        self.stop.cancel();
+        ended(self.task.await, "server")
+    }
+
+    /// Ends only if the server ends by itself.
+    pub fn failed(&mut self) -> impl Future<Output = Result<()>> + '_ {
+        async { ended((&mut self.task).await, "server").and(Err(anyhow!("the server ended by itself"))) }
+    }
+}
+
+impl Worker {
+    /// Drains and stops it.
+    pub async fn end(self) -> Result<()> {
+        self.stop.cancel();
+        ended(self.task.await, "node")
+    }
+
+    /// Ends only if the node ends by itself.
+    pub fn failed(&mut self) -> impl Future<Output = Result<()>> + '_ {
+        async { ended((&mut self.task).await, "node").and(Err(anyhow!("the node ended by itself"))) }
+    }
+}
+
+fn ended<E: std::error::Error + Send + Sync + 'static>(end: Result<Result<(), E>, JoinError>, what: &str) -> Result<()> {
+    match end {
+        Ok(done) => done.map_err(anyhow::Error::new),
+        Err(error) => Err(anyhow::Error::new(error).context(format!("running the {what}"))),
+    }
+}
+
+/// This machine's name, as the name of a node: a DNS label.
+pub fn name() -> String {
+    let found = ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| std::env::var(name).ok()).or_else(hostname).unwrap_or_default();
+    let plain: String = found.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).take(63).collect();
+    let plain = plain.trim_matches('-').to_owned();
+    if plain.is_empty() { "local".to_owned() } else { plain }
+}
+
+#[cfg(unix)]
+fn hostname() -> Option<String> {
+    rustix::system::uname().nodename().to_str().ok().map(str::to_owned)
+}
+
+#[cfg(not(unix))]
+fn hostname() -> Option<String> {
+    None
+}
+
+/// Tells other commands what runs here; takes it back when it is dropped.
+pub struct Announced(Home);
+
+impl Announced {
+    /// Writes `run.json`.
+    pub fn new(home: &Home, api: Option<&str>, http: Option<&str>) -> Result<Announced> {
+        home.announce(&Running { api: api.map(str::to_owned), http: http.map(str::to_owned), pid: std::process::id() })?;
+        Ok(Announced(home.clone()))
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.0.retract();
+    }
+}

@@ -1,0 +1,106 @@
+//! From an app file to an App that only holds digests: builds, packs, pushes and resolves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use artifact::pack::Packed;
+use artifact::registry::Kind;
+use artifact::{Reference, registry};
+use bytes::Bytes;
+use scheduler::app::{AppSpec, Locked, Origin};
+
+use crate::files::App;
+use crate::print::Progress;
+use crate::toolchain::{self, Recipe};
+
+/// The largest component that is read.
+const LARGEST: u64 = 256 << 20;
+
+/// A service's component: made here, or to be had from a registry.
+pub enum Component {
+    /// Built or found on this machine.
+    Local(Box<Packed>),
+    /// A reference as typed.
+    Remote(Reference),
+}
+
+/// Builds what is to be built and packs it; looks at no registry.
+pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
+    let mut components = BTreeMap::new();
+    for (name, service) in &app.file.services {
+        let component = match &service.origin {
+            Origin::Reference(text) => Component::Remote(text.parse().with_context(|| format!("reading the image of {name}"))?),
+            Origin::File(path) => Component::Local(Box::new(pack(&app.base.join(path)).with_context(|| format!("reading the image of {name}"))?)),
+            Origin::Build(build) => {
+                let recipe = Recipe {
+                    service: name.clone(),
+                    folder: app.base.join(&build.path),
+                    command: build.command.clone(),
+                    output: build.output.as_ref().map(PathBuf::from),
+                };
+                let made = toolchain::build(&recipe).await?;
+                Component::Local(Box::new(pack(&made).with_context(|| format!("packing {name}"))?))
+            }
+        };
+        components.insert(name.clone(), component);
+    }
+    Ok(components)
+}
+
+/// Reads and packs a component.
+pub fn pack(path: &Path) -> Result<Packed> {
+    let named = || path.display().to_string();
+    let size = std::fs::metadata(path).with_context(|| format!("opening {}", named()))?;
+    if size.is_dir() {
+        bail!("{} is a folder, not a component", named());
+    }
+    if size.len() > LARGEST {
+        bail!("{} is larger than {} MiB, the most that a component may have", named(), LARGEST >> 20);
+    }
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", named()))?;
+    artifact::pack::pack(Bytes::from(bytes)).with_context(|| format!("packing {}", named()))
+}
+
+/// Puts a digest in the place of every image. With `push` what was made here goes to the server's registry first.
+pub async fn lock(app: App, namespace: &str, components: BTreeMap<String, Component>, client: &registry::Client, push: bool) -> Result<AppSpec> {
+    let mut progress = None;
+    let mut images = BTreeMap::new();
+    for (name, component) in components {
+        let typed = app.file.services.get(&name).map(|service| service.origin.typed().to_owned()).unwrap_or_default();
+        let image = match component {
+            Component::Remote(reference) => resolve(client, &reference).await.with_context(|| format!("finding the image of {name}"))?,
+            Component::Local(packed) => {
+                let place: Reference = format!("{namespace}/{}/{name}", app.file.name).parse().context("naming the image")?;
+                let place = place.pinned(packed.digest);
+                if push {
+                    let text = format!("pushing {name}");
+                    // On a terminal it comes and goes; in a log it would only be noise.
+                    if crate::print::is_watched() {
+                        progress.get_or_insert_with(|| Progress::start(&text)).set(&text);
+                    }
+                    client.push(&place, &packed).await.with_context(|| format!("pushing {name} to the server's registry"))?;
+                }
+                place
+            }
+        };
+        images.insert(name, Locked { image: image.to_string(), typed });
+    }
+    app.file.lock(images).context("locking the app")
+}
+
+/// The digest that a reference means now; refuses what no node can run.
+pub async fn resolve(client: &registry::Client, reference: &Reference) -> Result<Reference> {
+    let resolved = client.resolve(reference).await?;
+    refuse_others(reference, &resolved.kind)?;
+    Ok(reference.pinned(resolved.digest))
+}
+
+fn refuse_others(reference: &Reference, kind: &Kind) -> Result<()> {
+    let advice = "build it for WebAssembly (`cargo build --target wasm32-wasip2`, jco, componentize-py) and push that";
+    match kind {
+        Kind::Component => Ok(()),
+        Kind::LinuxImage { platform } => bail!("{reference} is a container image for {platform}, which needs that system; {advice}"),
+        Kind::Other { what } => bail!("{reference} is {what}, no WebAssembly component; {advice}"),
+    }
+}

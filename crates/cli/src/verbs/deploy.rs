@@ -1,0 +1,217 @@
+//! `wctl deploy`: builds, packs, pushes, shows the difference, writes, and waits. `up` goes the same way.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use scheduler::app::{self, AppSpec, Diff};
+use scheduler::kinds;
+use serde_json::{Value, json};
+
+use crate::args::{self, Format, Globals};
+use crate::cluster::{Cluster, Deadline, name_of};
+use crate::files::{self, App, Documents, Object};
+use crate::home::Home;
+use crate::{follow, print, ship, urls};
+
+/// How to deploy.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Change nothing.
+    pub dry_run: bool,
+    /// Wait until this.
+    pub wait: Option<Deadline>,
+    /// Print objects as JSON or YAML instead of sentences.
+    pub format: Format,
+}
+
+/// Deploys the files, or the app.yaml of this folder.
+pub async fn run(globals: &Globals, deploy: args::Deploy) -> Result<()> {
+    let paths = files::chosen(&deploy.files)?;
+    let wait = deploy.wait.wait.unwrap_or_else(print::is_watched) && !deploy.dry_run;
+    let how = How { dry_run: deploy.dry_run, wait: wait.then(|| Deadline::after(deploy.wait.timeout)), format: deploy.output.output };
+    let documents = files::parse(&paths)?;
+    let cluster = Cluster::connect_to_write(globals).await?;
+    for written in documents_to(&cluster, documents, how).await? {
+        let gateway = Home::of(globals)?.running().ok().flatten().and_then(|running| running.http);
+        if how.wait.is_some() && matches!(how.format, Format::Table | Format::Wide) {
+            urls::of_spec(&written["spec"], gateway.as_deref()).iter().for_each(print::line);
+        }
+    }
+    Ok(())
+}
+
+/// Deploys what files describe; answers the objects as they were written.
+pub async fn documents_to(cluster: &Cluster, documents: Documents, how: How) -> Result<Vec<Value>> {
+    match documents {
+        Documents::App(app) => Ok(vec![whole(cluster, *app, how).await?]),
+        Documents::Objects(list) => objects(cluster, list, how).await,
+    }
+}
+
+/// What runs, what shall run, and where.
+pub struct Planned {
+    /// The App's name.
+    pub name: String,
+    /// Where it goes.
+    pub namespace: String,
+    /// The App that the server has, if it has one.
+    pub old: Option<Value>,
+    /// What shall be.
+    pub new: AppSpec,
+    /// What is different.
+    pub diff: Diff,
+}
+
+/// Builds and resolves, and compares with what the server has. With `push` the server's registry gets what was made here.
+pub async fn plan(cluster: &Cluster, app: App, push: bool) -> Result<Planned> {
+    let (name, namespace) = (app.file.name.clone(), app.namespace(cluster));
+    let components = ship::components(&app).await?;
+    let new = ship::lock(app, &namespace, components, &cluster.registry, push).await?;
+    let old = cluster.get(&kinds::APP, &namespace, &name).await?;
+    // A newer version may have written what this one cannot read; then everything counts as new.
+    let before = old.as_ref().and_then(|old| serde_json::from_value::<AppSpec>(old["spec"].clone()).ok());
+    let diff = app::diff(before.as_ref(), &new);
+    Ok(Planned { name, namespace, old, new, diff })
+}
+
+async fn whole(cluster: &Cluster, app: App, how: How) -> Result<Value> {
+    let planned = plan(cluster, app, !how.dry_run).await?;
+    let Planned { name, namespace, old, new, diff } = &planned;
+    let sentences = matches!(how.format, Format::Table | Format::Wide);
+    if sentences {
+        show(&planned);
+    }
+    let mut object = app::app_object(new, name, namespace);
+    if let Some(old) = old {
+        carry(old, &mut object);
+    }
+    let written = cluster.replace(&kinds::APP, namespace, name, &object, how.dry_run).await;
+    let written = written.with_context(|| format!("{} app {name}", if how.dry_run { "checking" } else { "writing" }))?;
+    if !sentences {
+        printed(&written, how.format)?;
+    } else if how.dry_run {
+        print::line(format_args!("app {name} would be {} (dry run, nothing was changed)", if old.is_some() { "changed" } else { "made" }));
+    } else if old.is_some() && diff.is_empty() {
+        print::line(format_args!("app {name} is unchanged"));
+    } else {
+        print::line(format_args!("app {name} is {} (revision {})", if old.is_some() { "changed" } else { "made" }, written["metadata"]["generation"]));
+    }
+    if let Some(deadline) = how.wait {
+        let generation = written["metadata"]["generation"].as_i64().unwrap_or(0);
+        follow::app(cluster, namespace, name, generation, deadline).await?;
+        if sentences {
+            print::line(format_args!("app {name} is {}", print::good("ready")));
+        }
+    }
+    Ok(written)
+}
+
+/// The difference, for people; nothing where there is none.
+pub fn show(planned: &Planned) {
+    if !planned.diff.is_empty() {
+        planned.diff.to_string().lines().for_each(|line| print::note(print::harmless(line)));
+    }
+}
+
+/// What others put on the App's metadata stays; why it was once rolled back does not.
+fn carry(old: &Value, new: &mut Value) {
+    for field in ["labels", "annotations"] {
+        let kept = old["metadata"][field].as_object().cloned().unwrap_or_default();
+        let kept: serde_json::Map<_, _> = kept.into_iter().filter(|(key, _)| key != scheduler::names::ROLLED_BACK).collect();
+        if !kept.is_empty() {
+            new["metadata"][field] = Value::Object(kept);
+        }
+    }
+}
+
+fn printed(object: &Value, format: Format) -> Result<()> {
+    if format == Format::Name {
+        print::line(format_args!("{}/{}", object["kind"].as_str().unwrap_or_default().to_lowercase(), name_of(object)));
+        return Ok(());
+    }
+    print::value(object, format)
+}
+
+async fn objects(cluster: &Cluster, list: Vec<Object>, how: How) -> Result<Vec<Value>> {
+    // All of them are checked by the server before the first is written.
+    for object in &list {
+        apply(cluster, object, true).await?;
+    }
+    let mut written = Vec::new();
+    for object in &list {
+        let (before, now) = if how.dry_run { (apply(cluster, object, true).await?.0, object.value.clone()) } else { apply(cluster, object, false).await? };
+        match how.format {
+            Format::Table | Format::Wide => print::line(format_args!("{} {}{}", said(object), before.word(), if how.dry_run { " (dry run)" } else { "" })),
+            format => printed(&now, format)?,
+        }
+        written.push(now);
+    }
+    if let Some(deadline) = how.wait {
+        for object in list.iter().filter(|object| *object.kind == kinds::DEPLOYMENT) {
+            follow::deployment(cluster, &object.namespace(cluster), name_of(&object.value), deadline).await?;
+            print::line(format_args!("{} is {}", said(object), print::good("ready")));
+        }
+    }
+    Ok(written)
+}
+
+fn said(object: &Object) -> String {
+    format!("{} {}", object.kind.singular, name_of(&object.value))
+}
+
+/// What a manifest's object was before it was applied.
+enum Before {
+    Absent,
+    Other,
+    Same,
+}
+
+impl Before {
+    fn word(&self) -> &'static str {
+        match self {
+            Before::Absent => "is made",
+            Before::Other => "is changed",
+            Before::Same => "is unchanged",
+        }
+    }
+}
+
+/// Makes the object, or replaces it by what the file says; what others put on its metadata stays.
+async fn apply(cluster: &Cluster, object: &Object, dry_run: bool) -> Result<(Before, Value)> {
+    let (kind, namespace, name) = (object.kind, object.namespace(cluster), name_of(&object.value));
+    let context = || format!("applying {}", said(object));
+    let mut value = object.value.clone();
+    if kind.namespaced {
+        value["metadata"]["namespace"] = json!(namespace);
+    }
+    let Some(old) = cluster.get(kind, &namespace, name).await? else {
+        return Ok((Before::Absent, cluster.create(kind, &namespace, &value, dry_run).await.with_context(context)?));
+    };
+    merged(&old, &mut value);
+    let new = cluster.replace(kind, &namespace, name, &value, dry_run).await.with_context(context)?;
+    let same = ["spec", "data", "type"].iter().all(|field| old[field] == new[field]) && old["metadata"]["labels"] == new["metadata"]["labels"];
+    Ok((if same { Before::Same } else { Before::Other }, new))
+}
+
+fn merged(old: &Value, new: &mut Value) {
+    for field in ["labels", "annotations"] {
+        let mut both = old["metadata"][field].as_object().cloned().unwrap_or_default();
+        both.extend(new["metadata"][field].as_object().cloned().unwrap_or_default());
+        if !both.is_empty() {
+            new["metadata"][field] = Value::Object(both);
+        }
+    }
+}
+
+/// The files of `up`, parsed before anything is started; none means that what was there runs on.
+pub fn parsed(files: &[PathBuf]) -> Result<Option<Documents>> {
+    if files.is_empty() { Ok(None) } else { files::parse(files).map(Some) }
+}
+
+/// An error if there is nothing to deploy in the files.
+pub fn must_be_app(documents: Documents) -> Result<App> {
+    match documents {
+        Documents::App(app) => Ok(*app),
+        Documents::Objects(_) => bail!("these are Kubernetes manifests; this verb takes an app file (`app: NAME`)"),
+    }
+}

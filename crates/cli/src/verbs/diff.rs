@@ -1,0 +1,28 @@
+//! `wctl diff`: what a deploy would change, capabilities first.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::args::{self, Format, Globals};
+use crate::cluster::Cluster;
+use crate::files;
+use crate::print;
+use crate::verbs::deploy;
+
+/// Builds, compares and prints; changes nothing.
+pub async fn run(globals: &Globals, diff: args::Diff) -> Result<()> {
+    let app = deploy::must_be_app(files::parse(&files::chosen(&diff.files)?)?)?;
+    let cluster = Cluster::connect(globals).await?;
+    let planned = deploy::plan(&cluster, app, false).await?;
+    match diff.output.output {
+        Format::Table | Format::Wide if planned.diff.is_empty() => print::line(format_args!("app {} would not change", planned.name)),
+        Format::Table | Format::Wide => planned.diff.to_string().lines().for_each(|line| print::line(print::harmless(line))),
+        Format::Name => print::line(format_args!("app.wctl.dev/{}", planned.name)),
+        format => {
+            let changes: Vec<_> = planned.diff.changes.iter().map(|change| json!({"service": change.service, "change": change.sentence})).collect();
+            let old = planned.old.as_ref().map(|old| old["spec"].clone());
+            print::value(&json!({"app": planned.name, "namespace": planned.namespace, "changes": changes, "old": old, "new": planned.new}), format)?;
+        }
+    }
+    Ok(())
+}

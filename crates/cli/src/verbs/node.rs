@@ -1,0 +1,80 @@
+//! `wctl node`: a node alone, for a server elsewhere.
+
+use anyhow::{Context, Result, bail};
+use kube::config::Kubeconfig;
+use serde_json::json;
+
+use crate::args::{self, Globals};
+use crate::cluster::Cluster;
+use crate::exit::Usage;
+use crate::home::{self, HTTP, Home};
+use crate::machine::{self, Announced};
+use crate::{print, signals};
+
+/// Runs until a signal, then drains.
+pub async fn run(globals: &Globals, args: args::Node) -> Result<()> {
+    let home = Home::of(globals)?;
+    let (client, cluster) = match &args.join {
+        Some(url) => joined(globals, &args, url).await?,
+        None if args.token.is_some() || args.ca.is_some() => bail!(Usage("--token and --ca need the server's URL: --join https://HOST:PORT".into())),
+        None => Cluster::connect_as_client(globals).await?,
+    };
+    cluster.must_be_wctl().await?;
+    let http = home::listen(globals.http.as_deref().unwrap_or(HTTP), "gateway", "--http")?;
+    home.create()?;
+    let lock = hold(&home)?;
+    let stop = signals::stop(&home);
+    let mut config = runtime::node::Config::new(args.name.clone().unwrap_or_else(machine::name), home.node());
+    config.labels = args.label.iter().cloned().collect();
+    let name = config.name.clone();
+    let mut worker = machine::worker(&home, config, http, client, cluster.registry.clone()).await?;
+    // A server on the same folder has its own run.json, which stays.
+    let announced = if home.is_held()? { None } else { Some(Announced::new(&home, None, Some(&worker.url))?) };
+    print::line(format_args!("node     {name} of {}\ngateway  {}", cluster.endpoint, worker.url));
+    tokio::select! {
+        () = stop.cancelled() => {}
+        failed = worker.failed() => return failed,
+    }
+    drop(announced);
+    let done = worker.end().await;
+    drop(lock);
+    done
+}
+
+/// A node's folder belongs to one process.
+fn hold(home: &Home) -> Result<std::fs::File> {
+    std::fs::create_dir_all(home.node()).with_context(|| format!("making {}", home.node().display()))?;
+    let path = home.node().join("lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!("the node's folder {} is in use by another wctl; stop that one, or name another folder with --data", home.node().display());
+    }
+    Ok(file)
+}
+
+/// The server that the options name, with the token and the CA that they name.
+async fn joined(globals: &Globals, args: &args::Node, url: &str) -> Result<(kube::Client, Cluster)> {
+    let Some(token) = &args.token else { bail!(Usage("--join needs a token: --token TOKEN".into())) };
+    let ca = match &args.ca {
+        Some(path) => std::fs::read(path).with_context(|| format!("reading {}", path.display()))?,
+        None => own_ca(globals)?,
+    };
+    let kubeconfig: Kubeconfig = serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "join",
+        "clusters": [{"name": "join", "cluster": {"server": url, "certificate-authority-data": crate::registry::base64(&ca)}}],
+        "users": [{"name": "join", "user": {"token": token}}],
+        "contexts": [{"name": "join", "context": {"cluster": "join", "user": "join"}}],
+    }))
+    .context("making the configuration to join with")?;
+    Cluster::with_kubeconfig(globals, kubeconfig).await
+}
+
+/// The CA of the kubeconfig in the data folder, for a node on the server's own machine.
+fn own_ca(globals: &Globals) -> Result<Vec<u8>> {
+    let path = Home::of(globals)?.kubeconfig();
+    let missing = || format!("finding the cluster's CA in {}; name its PEM file with --ca", path.display());
+    let kubeconfig = Kubeconfig::read_from(&path).with_context(missing)?;
+    let cluster = kubeconfig.clusters.first().and_then(|named| named.cluster.as_ref()).with_context(missing)?;
+    let data = cluster.certificate_authority_data.as_ref().with_context(missing)?;
+    crate::registry::from_base64(data).with_context(missing)
+}

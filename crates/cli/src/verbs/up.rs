@@ -1,0 +1,170 @@
+//! `wctl up`: server, node and gateway in one process, and an app on them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use runtime::node;
+use scheduler::auth::Identity;
+use scheduler::kinds;
+use scheduler::names::{APP, DEFAULT_NAMESPACE};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Format, Globals, Up};
+use crate::cluster::{Change, Cluster, Deadline, Pick, name_of, namespace_of};
+use crate::files::Documents;
+use crate::home::{self, API, HTTP, Home};
+use crate::machine::{self, Announced, Control, Worker};
+use crate::verbs::deploy::{self, How};
+use crate::verbs::{events, logs};
+use crate::{answer, background, print, signals, urls};
+
+/// How long a process in the background may take to open its data folder.
+const START: Duration = Duration::from_secs(60);
+
+/// Runs until a signal, then drains and stops.
+pub async fn run(globals: &Globals, up: Up) -> Result<()> {
+    let home = Home::of(globals)?;
+    let files: Vec<PathBuf> = up.files.iter().chain(&up.more).cloned().collect();
+    // Mistakes are told before anything is started.
+    let documents = deploy::parsed(&files)?;
+    if up.detach {
+        return detached(globals, &home, documents, up.timeout).await;
+    }
+    home::refuse_if_held(&home)?;
+    let api = home::listen(globals.api.as_deref().unwrap_or(API), "API", "--api")?;
+    let http = home::listen(globals.http.as_deref().unwrap_or(HTTP), "gateway", "--http")?;
+    home.create()?;
+    let stop = signals::stop(&home);
+    let name = machine::name();
+    let identity = Identity::node(&name);
+    let (mut control, client) = machine::control(globals, &home, api, |server| kube::Client::new(server.service(identity), DEFAULT_NAMESPACE)).await?;
+    let config = node::Config::new(name, home.node());
+    let mut worker = machine::worker(&home, config, http, client, control.cluster.registry.clone()).await?;
+    let announced = Announced::new(&home, Some(&control.url), Some(&worker.url))?;
+    print::line(format_args!("API      {}\ngateway  {}\ndata     {}", control.url, worker.url, home.path.display()));
+    let done = on(&mut control, &mut worker, documents, up.timeout, &stop).await;
+    drop(announced);
+    // The node drains while its server is still there to hear of it.
+    let drained = worker.end().await;
+    let ended = control.end().await;
+    done.and(drained).and(ended)
+}
+
+/// What happens between start and stop.
+async fn on(control: &mut Control, worker: &mut Worker, documents: Option<Documents>, timeout: Duration, stop: &CancellationToken) -> Result<()> {
+    let (cluster, gateway, handle) = (control.cluster.clone(), worker.url.clone(), worker.handle.clone());
+    let shown = tokio::spawn(show(cluster.clone(), stop.clone()));
+    let done = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        failed = control.failed() => failed,
+        failed = worker.failed() => failed,
+        deployed = work(&cluster, &gateway, &handle, documents, timeout) => deployed.map(|never| match never {}),
+    };
+    shown.abort();
+    done
+}
+
+/// Deploys, says where the apps answer, and then has nothing left to do.
+async fn work(cluster: &Cluster, gateway: &str, handle: &node::Handle, documents: Option<Documents>, timeout: Duration) -> Result<std::convert::Infallible> {
+    let deadline = Deadline::after(timeout);
+    let apps = match documents {
+        Some(documents) => {
+            let how = How { dry_run: false, wait: Some(deadline), format: Format::Table };
+            deploy::documents_to(cluster, documents, how).await?
+        }
+        None => cluster.items(&kinds::APP, None, &Pick::default()).await?,
+    };
+    for app in apps.iter().filter(|object| object["spec"]["services"].is_object()) {
+        tell(cluster, app, gateway, handle, timeout).await;
+    }
+    if apps.is_empty() {
+        print::note("nothing is deployed yet; deploy with `wctl deploy app.yaml`");
+    }
+    print::note("stop with Ctrl-C");
+    std::future::pending().await
+}
+
+/// The URLs of an app, once they answer.
+async fn tell(cluster: &Cluster, app: &Value, gateway: &str, handle: &node::Handle, timeout: Duration) {
+    for route in urls::routes(&app["spec"]) {
+        match answer::wait(gateway, &route, timeout).await {
+            Ok(()) => print::line(format_args!("{}   {}", print::bold(route.url(Some(gateway))), print::dim(route.curl(gateway)))),
+            Err(error) => print::warn(format_args!("{} does not answer: {}", route.url(Some(gateway)), print::chain(&error))),
+        }
+    }
+    match handle.expose(namespace_of(app), name_of(app)).await {
+        Ok(address) => print::line(format_args!("{}   {}", print::bold(format_args!("http://{address}/")), print::dim("this app alone, whatever the host"))),
+        Err(error) => tracing::debug!("app {} has no address of its own on {}: {error}", name_of(app), cluster.endpoint),
+    }
+}
+
+/// Events and logs of all apps, until the end.
+async fn show(cluster: Cluster, stop: CancellationToken) {
+    let cut = logs::Cut { follow: true, tail: Some(0), ..logs::Cut::default() };
+    let logs = async {
+        while let Err(error) = logs::all(&cluster, None, Pick::labels(APP), cut.clone()).await {
+            tracing::debug!("following logs: {}", print::chain(&error));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let events = async {
+        while let Err(error) = follow_events(&cluster).await {
+            tracing::debug!("following events: {}", print::chain(&error));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = async { tokio::join!(logs, events) } => {}
+    }
+}
+
+async fn follow_events(cluster: &Cluster) -> Result<()> {
+    use futures::StreamExt;
+    let list = cluster.list(&kinds::EVENT, None, &Pick::default()).await?;
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
+    let mut changes = cluster.watch(&kinds::EVENT, None, &Pick::default(), &version, false).await?;
+    while let Some(change) = changes.next().await {
+        if let Change::Is(event) = change? {
+            print::line(events::sentence(&event));
+        }
+    }
+    bail!("the watch ended")
+}
+
+/// Starts the same in the background unless it runs already, and deploys from here, where a person can see it.
+async fn detached(globals: &Globals, home: &Home, documents: Option<Documents>, timeout: Duration) -> Result<()> {
+    if !home.is_held()? {
+        home.create()?;
+        let mut child = background::start(home, &arguments(globals, home))?;
+        let running = background::started(home, &mut child, START).await?;
+        print::note(format_args!("started in the background (process {}, log {})", running.pid, home.log().display()));
+    }
+    let running = home.running()?.context("another wctl is just starting or ending on this data folder; try again")?;
+    let (api, gateway) = (running.api.unwrap_or_default(), running.http.unwrap_or_default());
+    print::line(format_args!("API      {api}\ngateway  {gateway}\ndata     {}", home.path.display()));
+    let Some(documents) = documents else { return Ok(()) };
+    let here = Globals { data: Some(home.path.clone()), api: None, ..globals.clone() };
+    let cluster = Cluster::connect_to_write(&here).await?;
+    let how = How { dry_run: false, wait: Some(Deadline::after(timeout)), format: Format::Table };
+    let apps = deploy::documents_to(&cluster, documents, how).await.context("it runs on; `wctl down` stops it")?;
+    for route in apps.iter().flat_map(|app| urls::routes(&app["spec"])) {
+        answer::wait(&gateway, &route, timeout).await?;
+        print::line(format_args!("{}   {}", print::bold(route.url(Some(&gateway))), print::dim(route.curl(&gateway))));
+    }
+    Ok(())
+}
+
+/// The command line of the process in the background: the same without files and without `-d`.
+fn arguments(globals: &Globals, home: &Home) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["--data".into(), home.path.clone().into()];
+    for (option, value) in [("--api", &globals.api), ("--http", &globals.http), ("--namespace", &globals.namespace)] {
+        arguments.extend(value.iter().flat_map(|value| [OsString::from(option), OsString::from(value)]));
+    }
+    arguments.extend((0..globals.verbose).map(|_| OsString::from("-v")));
+    arguments.push("up".into());
+    arguments
+}
