@@ -49,7 +49,10 @@ pub fn error(error: &anyhow::Error) {
 /// Bytes as they are, on stdout.
 pub fn raw(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).context("writing to stdout")
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("writing to stdout"),
+    }
 }
 
 /// A value as JSON or YAML. Other formats are the caller's.

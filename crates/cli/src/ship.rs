@@ -19,8 +19,8 @@ const LARGEST: u64 = 256 << 20;
 
 /// A service's component: made here, or to be had from a registry.
 pub enum Component {
-    /// Built or found on this machine.
-    Local(Box<Packed>),
+    /// Built or found on this machine: its file, and what it is packed to.
+    Local(PathBuf, Box<Packed>),
     /// A reference as typed.
     Remote(Reference),
 }
@@ -31,7 +31,7 @@ pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
     for (name, service) in &app.file.services {
         let component = match &service.origin {
             Origin::Reference(text) => Component::Remote(text.parse().with_context(|| format!("reading the image of {name}"))?),
-            Origin::File(path) => Component::Local(Box::new(pack(&app.base.join(path)).with_context(|| format!("reading the image of {name}"))?)),
+            Origin::File(path) => local(app.base.join(path)).with_context(|| format!("reading the image of {name}"))?,
             Origin::Build(build) => {
                 let recipe = Recipe {
                     service: name.clone(),
@@ -40,12 +40,17 @@ pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
                     output: build.output.as_ref().map(PathBuf::from),
                 };
                 let made = toolchain::build(&recipe).await?;
-                Component::Local(Box::new(pack(&made).with_context(|| format!("packing {name}"))?))
+                local(made).with_context(|| format!("packing {name}"))?
             }
         };
         components.insert(name.clone(), component);
     }
     Ok(components)
+}
+
+fn local(path: PathBuf) -> Result<Component> {
+    let packed = pack(&path)?;
+    Ok(Component::Local(path, Box::new(packed)))
 }
 
 /// Reads and packs a component.
@@ -70,7 +75,7 @@ pub async fn lock(app: App, namespace: &str, components: BTreeMap<String, Compon
         let typed = app.file.services.get(&name).map(|service| service.origin.typed().to_owned()).unwrap_or_default();
         let image = match component {
             Component::Remote(reference) => resolve(client, &reference).await.with_context(|| format!("finding the image of {name}"))?,
-            Component::Local(packed) => {
+            Component::Local(_, packed) => {
                 let place: Reference = format!("{namespace}/{}/{name}", app.file.name).parse().context("naming the image")?;
                 let place = place.pinned(packed.digest);
                 if push {

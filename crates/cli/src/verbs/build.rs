@@ -13,13 +13,13 @@ use crate::verbs::deploy;
 pub async fn run(build: args::Build) -> Result<()> {
     let app = deploy::must_be_app(files::parse(&files::chosen(&build.files)?)?)?;
     let components = ship::components(&app).await?;
-    let mut table = Table::new(["service", "size", "digest"]);
+    let mut table = Table::new(["service", "size", "file"]);
     let mut items = Vec::new();
     for (name, component) in &components {
         match component {
-            Component::Local(packed) => {
-                table.row([name.clone(), size(packed.layer.len() as u64), packed.digest.to_string()]);
-                items.push(json!({"service": name, "size": packed.layer.len(), "digest": packed.digest.to_string(), "component": packed.inspection}));
+            Component::Local(file, packed) => {
+                table.row([name.clone(), size(packed.layer.len() as u64), file.display().to_string()]);
+                items.push(json!({"service": name, "file": file, "size": packed.layer.len(), "digest": packed.digest.to_string(), "component": packed.inspection}));
             }
             Component::Remote(reference) => {
                 table.row([name.clone(), "-".to_owned(), reference.to_string()]);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use artifact::inspect::World;
 use runtime::cache::{Cache, Compiler};
 use runtime::engine::{Config, Engines};
 use runtime::keyvalue::{Buckets, Limits};
@@ -24,7 +25,8 @@ use crate::verbs::inspect;
 pub async fn run(globals: &Globals, run: Run) -> Result<()> {
     let (name, wasm) = inspect::component(globals, &run.component).await?;
     let spec = spec(&run, &name)?;
-    let is_server = artifact::inspect::inspect(&wasm).with_context(|| format!("reading {name}"))?.world.is_server();
+    let world = artifact::inspect::inspect(&wasm).with_context(|| format!("reading {name}"))?.world;
+    let is_server = matches!(world, World::Http02 | World::Http03);
     // Bound first: a port in use should not cost a compilation.
     let listener = is_server.then(|| home::listen(globals.http.as_deref().unwrap_or(HTTP), "guest", "--http")).transpose()?;
     let home = Home::of(globals)?;

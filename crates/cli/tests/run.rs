@@ -1,0 +1,85 @@
+//! `wctl run`: one component, no cluster.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use common::{component, ended, one_sentence, stderr, stdout, wctl};
+
+/// A command that does what its arguments say, built once.
+fn command() -> &'static Path {
+    static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        let manifest = "[package]\nname = \"teller\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+        std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        std::fs::write(folder.path().join("src/main.rs"), include_str!("guests/teller.rs")).unwrap();
+        std::fs::write(folder.path().join("app.yaml"), "app: teller\nbuild: .\n").unwrap();
+        let built = common::build(&folder.path().join("app.yaml"));
+        (folder, built)
+    });
+    path
+}
+
+fn run(args: &[&str]) -> std::process::Output {
+    let home = tempfile::tempdir().unwrap();
+    let mut command_line = wctl();
+    command_line.arg("--data").arg(home.path()).arg("run").args(args);
+    command_line.output().unwrap()
+}
+
+#[test]
+fn a_command_gets_args_env_dirs_and_gives_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("note"), "from outside").unwrap();
+    let dir = format!("{}::/shared", folder.path().display());
+    let teller = command().to_str().unwrap();
+    let output = run(&["--env", "A=1", "--dir", &dir, teller, "args", "-x", "--flag"]);
+    ended(&output, 0);
+    assert!(stdout(&output).contains("[\"args\", \"-x\", \"--flag\"]"), "{}", stdout(&output));
+    let output = run(&["--env", "A=1", teller, "env"]);
+    assert_eq!(stdout(&output).lines().filter(|line| line.starts_with("A=")).collect::<Vec<_>>(), ["A=1"]);
+    assert!(!stdout(&output).contains("PATH="), "h31: nothing that was not given");
+    let output = run(&["--dir", &dir, teller, "read", "/shared/note"]);
+    ended(&output, 0);
+    assert!(stdout(&output).contains("from outside"));
+    let output = run(&[teller, "read", "/shared/note"]);
+    ended(&output, 3);
+    ended(&run(&[teller, "exit", "7"]), 7);
+    let output = run(&[teller, "trap"]);
+    ended(&output, 1);
+    assert!(one_sentence(&output).contains("trap"), "{}", stderr(&output));
+    ended(&run(&["--dir", "/nowhere::/x", teller, "args"]), 1);
+    ended(&run(&["--memory", "lots", teller, "args"]), 2);
+    ended(&run(&["--allow", "nonsense", teller, "args"]), 2);
+}
+
+#[test]
+fn a_command_reads_our_stdin() {
+    use std::io::Write;
+    let home = tempfile::tempdir().unwrap();
+    let mut command_line = wctl();
+    command_line.arg("--data").arg(home.path()).arg("run").arg(command()).arg("upper");
+    let mut child = command_line.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"shout\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(stdout(&output), "SHOUT\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_answers_until_it_is_stopped() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command_line = wctl();
+    command_line.arg("--data").arg(home.path()).args(["--http", "127.0.0.1:0", "run"]).arg(component("hello"));
+    let mut child = command_line.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let url = lines.next().unwrap().unwrap();
+    let answer = common::client().get(&url).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, "Hello from wctl!\n"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,107 @@
+//! The shop, end to end: built, packed, deployed, called, restarted and killed.
+
+mod common;
+
+use common::{Machine, example};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const HOST: &str = "shop.localhost";
+
+async fn order(machine: &Machine, user: u64, sku: &str, quantity: u64) -> (u16, Value) {
+    let body = json!({"user": user, "sku": sku, "quantity": quantity});
+    let (status, text) = machine.ask(Method::POST, HOST, "/checkout", Some(body)).await;
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+async fn stock(machine: &Machine, sku: &str) -> u64 {
+    let (status, text) = machine.get(HOST, &format!("/inventory/{sku}")).await;
+    assert_eq!(status, 200, "{text}\n{}", machine.everything());
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["sku"], sku);
+    json["stock"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shop_sells_what_it_has_and_remembers_it() {
+    let file = example("shop").join("app.yaml");
+    let mut machine = Machine::up(&[&file]);
+    machine.prints("app shop is ready");
+    machine.prints("curl -H 'Host: shop.localhost'");
+
+    let (status, text) = machine.get(HOST, "/users/1").await;
+    assert_eq!(status, 200, "{text}");
+    let user: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(user["id"], 1);
+    assert!(user["name"].as_str().is_some_and(|name| !name.is_empty()), "{user}");
+
+    let before = stock(&machine, "apple").await;
+    let (status, receipt) = order(&machine, 1, "apple", 2).await;
+    assert_eq!(status, 201, "{receipt}");
+    assert_eq!((&receipt["user"], &receipt["sku"], &receipt["quantity"]), (&json!(1), &json!("apple"), &json!(2)));
+    assert_eq!(receipt["stock"], before - 2);
+    assert!(!receipt["order"].is_null());
+    assert_eq!(stock(&machine, "apple").await, before - 2);
+
+    assert_eq!(order(&machine, 999_999, "apple", 1).await.0, 404, "no such user");
+    assert_eq!(order(&machine, 1, "unobtainium", 1).await.0, 404, "no such sku");
+    assert_eq!(order(&machine, 1, "apple", 1_000_000).await.0, 409, "short stock");
+    assert_eq!(stock(&machine, "apple").await, before - 2, "what failed took nothing");
+
+    // Many orders at once: exactly what is there is sold.
+    let left = before - 2;
+    let wanted = left + 20;
+    let orders = (0..wanted).map(|_| order(&machine, 1, "apple", 1));
+    let done = futures::future::join_all(orders).await;
+    let sold = done.iter().filter(|(status, _)| *status == 201).count() as u64;
+    let short = done.iter().filter(|(status, _)| *status == 409).count() as u64;
+    let odd: Vec<_> = done.iter().filter(|(status, _)| !matches!(status, 201 | 409)).collect();
+    assert!(odd.is_empty(), "{odd:?}\n{}", machine.everything());
+    assert_eq!((sold, short), (left, 20));
+    assert_eq!(stock(&machine, "apple").await, 0);
+
+    // Stopped and started without a file: the same app, the same stock.
+    machine.down();
+    let machine = machine.again(&[]);
+    machine.prints("curl -H 'Host: shop.localhost'");
+    assert_eq!(stock(&machine, "apple").await, 0);
+    assert_eq!(order(&machine, 1, "apple", 1).await.0, 409);
+
+    // Killed: what was acknowledged is there.
+    let bananas = stock(&machine, "banana").await;
+    assert_eq!(order(&machine, 1, "banana", 1).await.0, 201);
+    let mut machine = machine;
+    machine.kill();
+    let machine = machine.again(&[]);
+    machine.prints("curl -H 'Host: shop.localhost'");
+    assert_eq!(stock(&machine, "banana").await, bananas - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_are_healed_and_explained() {
+    let file = example("crashy").join("app.yaml");
+    let machine = Machine::up(&[&file]);
+    machine.prints("app crashy is ready");
+    let host = "crashy.localhost";
+    let (status, name) = machine.get(host, "/").await;
+    assert_eq!(status, 200, "{name}");
+    assert!(name.trim().starts_with("crashy-"), "its pod's name: {name}");
+    // Enough traps to end an instance, wherever the requests went.
+    for _ in 0..30 {
+        let (status, _) = machine.ask(Method::POST, host, "/crash", None).await;
+        assert!(matches!(status, 500 | 503), "{status}");
+    }
+    machine.prints("Trap");
+    let (status, _) = machine.ask(Method::POST, host, "/loop", None).await;
+    assert_eq!(status, 504);
+    let pods = machine.json(&["get", "pods"]);
+    let restarts: u64 = pods["items"].as_array().unwrap().iter().map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0)).sum();
+    assert!(restarts > 0, "{pods:#}");
+    let crashed = pods["items"].as_array().unwrap().iter().find(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64() > Some(0)).unwrap();
+    let described = machine.ok(&["describe", "pod", crashed["metadata"]["name"].as_str().unwrap()]);
+    assert!(described.contains("Trap") && described.contains("unreachable"), "{described}");
+    let events = machine.ok(&["events", "crashy"]);
+    assert!(events.contains("Trap"), "{events}");
+    machine.ok(&["rollout", "status", "crashy"]);
+    assert_eq!(machine.get(host, "/").await.0, 200);
+}
