@@ -137,6 +137,10 @@ pub fn chain(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) && !text.contains("free some space") {
+        text.push_str("; free some space there, or choose another folder with --data");
+    }
     text
 }
 
@@ -171,5 +175,7 @@ mod tests {
         let inner = std::io::Error::other("disk on fire");
         let error = anyhow::Error::new(inner).context("writing a: disk on fire").context("deploying");
         assert_eq!(chain(&error), "deploying: writing a: disk on fire");
+        let full = anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::StorageFull)).context("writing a");
+        assert!(chain(&full).ends_with("free some space there, or choose another folder with --data"));
     }
 }

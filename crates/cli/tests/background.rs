@@ -34,6 +34,9 @@ async fn up_d_runs_on_until_down() {
     ended(&output, 0);
     assert!(!data.join("run.json").exists());
     assert!(common::client().get(running["http"].as_str().unwrap()).send().await.is_err());
+    let output = wctl().arg("--data").arg(&data).args(["get", "pods"]).output().unwrap();
+    ended(&output, 1);
+    assert!(one_sentence(&output).contains("no server answers"), "{}", stderr(&output));
     let output = wctl().arg("--data").arg(&data).arg("down").output().unwrap();
     ended(&output, 0);
     assert!(stdout(&output).contains("nothing runs"));

@@ -46,7 +46,7 @@ impl Cluster {
         let waiting = self.look_on(kind, namespace, name, &mut look);
         match tokio::time::timeout_at(deadline.at, waiting).await {
             Ok(result) => result,
-            Err(_) => bail!("{} {name} is not there yet after {}", kind.singular, seconds(deadline.after)),
+            Err(_) => bail!("gave up waiting for {} {name} after {}", kind.singular, seconds(deadline.after)),
         }
     }
 
