@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use anyhow::{Context, Result, anyhow};
 use artifact::registry::Embedded;
+use runtime::cache::Compiler;
 use runtime::node::{self, Node};
 use scheduler::auth::Identity;
 use scheduler::names::DEFAULT_NAMESPACE;
@@ -53,9 +54,10 @@ pub async fn control<T>(globals: &Globals, home: &Home, listener: TcpListener, w
     Ok((Control { url, cluster, task, stop }, extra))
 }
 
-/// Runs a node that reaches its server through `client`.
-pub async fn worker(home: &Home, config: node::Config, http: TcpListener, client: kube::Client, registry: artifact::registry::Client) -> Result<Worker> {
+/// Runs a node that reaches its server through `client`; it compiles in child processes of this program.
+pub async fn worker(home: &Home, mut config: node::Config, http: TcpListener, client: kube::Client, registry: artifact::registry::Client) -> Result<Worker> {
     let url = format!("http://{}", home::reachable(&http)?);
+    config.compiler = Compiler::child().context("finding this program's file")?;
     let name = config.name.clone();
     let node = Node::open(config, client, registry).await.with_context(|| format!("opening node {name} in {}", home.node().display()))?;
     let (handle, stop) = (node.handle(), CancellationToken::new());
