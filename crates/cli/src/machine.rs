@@ -100,20 +100,10 @@ fn ended<E: std::error::Error + Send + Sync + 'static>(end: Result<Result<(), E>
 
 /// This machine's name, as the name of a node: a DNS label.
 pub fn name() -> String {
-    let found = ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| std::env::var(name).ok()).or_else(hostname).unwrap_or_default();
+    let found = hostname::get().unwrap_or_default().to_string_lossy().into_owned();
     let plain: String = found.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).take(63).collect();
     let plain = plain.trim_matches('-').to_owned();
     if plain.is_empty() { "local".to_owned() } else { plain }
-}
-
-#[cfg(unix)]
-fn hostname() -> Option<String> {
-    rustix::system::uname().nodename().to_str().ok().map(str::to_owned)
-}
-
-#[cfg(not(unix))]
-fn hostname() -> Option<String> {
-    None
 }
 
 /// Tells other commands what runs here; takes it back when it is dropped.
