@@ -25,7 +25,9 @@ pub async fn wait(gateway: &str, route: &Route, at_most: Duration) -> Result<()>
     loop {
         let last = ask(&client, gateway, route).await;
         match last {
-            Ok(status) if !matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) => return Ok(()),
+            Ok(status) if !matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) => {
+                return Ok(());
+            }
             Ok(status) if Instant::now() > deadline => bail!("the gateway still answers {status}"),
             Err(error) if Instant::now() > deadline => return Err(error),
             _ => sleep(PAUSE).await,

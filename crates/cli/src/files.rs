@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn variables_come_from_the_file_beside() {
-        let (_folder, mut paths) = written(&[("app.yaml", "app: a\nimage: ghcr.io/x/${WCTL_TEST_NAME}:1\n"), (".env", "WCTL_TEST_NAME=y\n")]);
+        let (_folder, mut paths) =
+            written(&[("app.yaml", "app: a\nimage: ghcr.io/x/${WCTL_TEST_NAME}:1\n"), (".env", "WCTL_TEST_NAME=y\n")]);
         paths.truncate(1);
         let Documents::App(app) = parse(&paths).unwrap() else { panic!("no app") };
         assert_eq!(app.file.services["a"].origin.typed(), "ghcr.io/x/y:1");

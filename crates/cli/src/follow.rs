@@ -45,8 +45,11 @@ fn judge(app: &Value, generation: i64) -> Until<End> {
     if seen < generation {
         return Until::NotYet;
     }
+    // Without its reason the phase is left from before this deploy, and about to change.
+    let rolled_back = app["metadata"]["annotations"][ROLLED_BACK].is_string();
     match phase {
-        "RolledBack" => Until::Done(End::Failed(because("was rolled back", message()))),
+        "RolledBack" if rolled_back => Until::Done(End::Failed(because("was rolled back", message()))),
+        "RolledBack" => Until::NotYet,
         "Failed" => Until::Done(End::Failed(because("failed", message()))),
         // The server rolls back by writing the old spec as a newer generation, and says so there.
         _ if now > generation => match app["metadata"]["annotations"][ROLLED_BACK].as_str() {
@@ -162,6 +165,7 @@ mod tests {
         assert_eq!(check(app(2, 2, "Ready")), "ready");
         assert_eq!(check(app(2, 2, "Failed")), "failed");
         assert_eq!(check(app(3, 3, "Ready")), "changed");
+        assert_eq!(check(app(2, 2, "RolledBack")), "wait", "that was before this deploy");
         let mut back = app(3, 3, "Progressing");
         back["metadata"]["annotations"] = json!({ROLLED_BACK: "it traps"});
         assert_eq!(check(back), "rolled back");

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::net::TcpListener;
 
 use anyhow::{Context, Result, anyhow};
-use artifact::registry::Embedded;
 use runtime::cache::Compiler;
 use runtime::node::{self, Node};
 use scheduler::auth::Identity;
@@ -41,13 +40,13 @@ pub struct Worker {
 /// Opens the data folder and serves the API; `with` gets the server before it runs, for clients without a token.
 pub async fn control<T>(globals: &Globals, home: &Home, listener: TcpListener, with: impl FnOnce(&Server) -> T) -> Result<(Control, T)> {
     let url = format!("https://{}", home::reachable(&listener)?);
-    let server = Server::open(server::Config::new(&home.path)).await?;
+    let mut config = server::Config::new(&home.path);
+    config.registries = registry::options(globals)?;
+    let server = Server::open(config).await?;
     let kubeconfig = server.kubeconfig(&url);
     home.write("kubeconfig", kubeconfig.as_bytes())?;
-    let embedded = Embedded::Remote { url: url.clone(), token: server.admin_token().to_owned(), ca_pem: server.ca_pem().to_owned() };
-    let registry = registry::client(globals, Some(embedded))?;
     let client = kube::Client::new(server.service(Identity::admin()), DEFAULT_NAMESPACE);
-    let cluster = Cluster::new(client, globals, DEFAULT_NAMESPACE.to_owned(), url.clone(), registry);
+    let cluster = Cluster::new(client, globals, DEFAULT_NAMESPACE.to_owned(), url.clone(), server.images().clone());
     let extra = with(&server);
     let stop = CancellationToken::new();
     let task = tokio::spawn(server.run(listener, stop.clone().cancelled_owned()));
@@ -55,7 +54,13 @@ pub async fn control<T>(globals: &Globals, home: &Home, listener: TcpListener, w
 }
 
 /// Runs a node that reaches its server through `client`; it compiles in child processes of this program.
-pub async fn worker(home: &Home, mut config: node::Config, http: TcpListener, client: kube::Client, registry: artifact::registry::Client) -> Result<Worker> {
+pub async fn worker(
+    home: &Home,
+    mut config: node::Config,
+    http: TcpListener,
+    client: kube::Client,
+    registry: artifact::registry::Client,
+) -> Result<Worker> {
     let url = format!("http://{}", home::reachable(&http)?);
     config.compiler = Compiler::child().context("finding this program's file")?;
     let name = config.name.clone();
@@ -101,7 +106,8 @@ fn ended<E: std::error::Error + Send + Sync + 'static>(end: Result<Result<(), E>
 /// This machine's name, as the name of a node: a DNS label.
 pub fn name() -> String {
     let found = hostname::get().unwrap_or_default().to_string_lossy().into_owned();
-    let plain: String = found.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).take(63).collect();
+    let plain: String =
+        found.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).take(63).collect();
     let plain = plain.trim_matches('-').to_owned();
     if plain.is_empty() { "local".to_owned() } else { plain }
 }

@@ -30,18 +30,22 @@ struct Settings {
 
 /// A client of all registries; `embedded` is what a reference without a host means.
 pub fn client(globals: &Globals, embedded: Option<Embedded>) -> Result<Client> {
+    Client::new(Options { embedded, ..options(globals)? }).context("preparing to talk to registries")
+}
+
+/// How registries are reached, but for the embedded one.
+pub fn options(globals: &Globals) -> Result<Options> {
     let home = Home::of(globals)?;
     let settings = settings(&home)?;
-    let read = |path: &PathBuf| std::fs::read_to_string(home.path.join(path)).with_context(|| format!("reading the authority {}", path.display()));
-    let options = Options {
-        embedded,
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(home.path.join(path)).with_context(|| format!("reading the authority {}", path.display()));
+    Ok(Options {
         mirrors: settings.mirrors,
         extra_cas: settings.cas.iter().map(read).collect::<Result<_>>()?,
         plain_http: settings.plain_http,
         credentials: credentials(globals)?,
         ..Options::default()
-    };
-    Client::new(options).context("preparing to talk to registries")
+    })
 }
 
 /// A client for one reference: the server is only needed where its registry is meant.

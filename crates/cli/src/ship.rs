@@ -68,7 +68,13 @@ pub fn pack(path: &Path) -> Result<Packed> {
 }
 
 /// Puts a digest in the place of every image. With `push` what was made here goes to the server's registry first.
-pub async fn lock(app: App, namespace: &str, components: BTreeMap<String, Component>, client: &registry::Client, push: bool) -> Result<AppSpec> {
+pub async fn lock(
+    app: App,
+    namespace: &str,
+    components: BTreeMap<String, Component>,
+    client: &registry::Client,
+    push: bool,
+) -> Result<AppSpec> {
     let mut progress = None;
     let mut images = BTreeMap::new();
     for (name, component) in components {

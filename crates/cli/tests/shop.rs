@@ -95,9 +95,19 @@ async fn crashes_are_healed_and_explained() {
     let (status, _) = machine.ask(Method::POST, host, "/loop", None).await;
     assert_eq!(status, 504);
     let pods = machine.json(&["get", "pods"]);
-    let restarts: u64 = pods["items"].as_array().unwrap().iter().map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0)).sum();
+    let restarts: u64 = pods["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0))
+        .sum();
     assert!(restarts > 0, "{pods:#}");
-    let crashed = pods["items"].as_array().unwrap().iter().find(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64() > Some(0)).unwrap();
+    let crashed = pods["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64() > Some(0))
+        .unwrap();
     let described = machine.ok(&["describe", "pod", crashed["metadata"]["name"].as_str().unwrap()]);
     assert!(described.contains("Trap") && described.contains("unreachable"), "{described}");
     let events = machine.ok(&["events", "crashy"]);

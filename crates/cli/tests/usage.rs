@@ -135,7 +135,8 @@ fn a_data_folder_that_cannot_be_made_is_one_sentence() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let output = wctl().arg("--data").arg(file.join("data")).args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "up"]).output().unwrap();
+    let output =
+        wctl().arg("--data").arg(file.join("data")).args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "up"]).output().unwrap();
     ended(&output, 1);
     assert!(one_sentence(&output).contains("--data"));
 }
@@ -179,7 +180,8 @@ fn new_makes_a_folder_once() {
 
 #[test]
 fn a_reader_that_leaves_is_no_failure() {
-    let mut child = wctl().args(["completion", "zsh"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child =
+        wctl().args(["completion", "zsh"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));

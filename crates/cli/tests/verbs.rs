@@ -49,7 +49,13 @@ async fn an_app_is_deployed_changed_scaled_taken_back_and_deleted() {
     assert_eq!(machine.json(&["get", "pods", "-l", "wctl.dev/app=nonsense"])["items"], Value::Array(vec![]));
     assert!(machine.ok(&["status"]).contains("2/2"));
     assert_eq!(machine.json(&["status", "hello"])["status"]["phase"], "Ready");
-    for args in [&["describe", "hello"][..], &["describe", "pods"], &["describe", "deployment/hello"], &["describe", "service", "hello"], &["describe", "nodes"]] {
+    for args in [
+        &["describe", "hello"][..],
+        &["describe", "pods"],
+        &["describe", "deployment/hello"],
+        &["describe", "service", "hello"],
+        &["describe", "nodes"],
+    ] {
         assert!(machine.ok(args).contains("Events:"), "{args:?}");
     }
     assert!(machine.ok(&["events", "hello"]).contains("Started"));
@@ -189,18 +195,23 @@ async fn a_server_that_is_not_ours_is_never_written_to() {
                     let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
                     log.lock().unwrap().push(text.lines().next().unwrap_or_default().to_owned());
                     let body = "{\"major\":\"1\",\"minor\":\"33\",\"platform\":\"linux/amd64\"}";
-                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
                     stream.write_all(answer.as_bytes()).await.unwrap();
                 }
             });
         }
     });
     let home = tempfile::tempdir().unwrap();
-    let kubeconfig = format!("apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{{name: a, cluster: {{server: 'http://{address}'}}}}]\nusers: [{{name: a, user: {{token: t}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n");
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{{name: a, cluster: {{server: 'http://{address}'}}}}]\nusers: [{{name: a, user: {{token: t}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n"
+    );
     std::fs::write(home.path().join("kubeconfig"), kubeconfig).unwrap();
     let app = home.path().join("app.yaml");
     std::fs::write(&app, hello(1)).unwrap();
-    for args in [&["deploy", app.to_str().unwrap()][..], &["delete", "app", "x"], &["scale", "x", "--replicas", "1"], &["rollout", "restart", "x"]] {
+    for args in
+        [&["deploy", app.to_str().unwrap()][..], &["delete", "app", "x"], &["scale", "x", "--replicas", "1"], &["rollout", "restart", "x"]]
+    {
         let output = wctl().arg("--data").arg(home.path()).args(args).output().unwrap();
         ended(&output, 1);
         assert!(one_sentence(&output).contains("not a wctl server"));

@@ -39,7 +39,13 @@ impl Cluster {
     }
 
     /// The same server inside this process.
-    pub fn new(client: kube::Client, globals: &Globals, default_namespace: String, endpoint: String, registry: artifact::registry::Client) -> Cluster {
+    pub fn new(
+        client: kube::Client,
+        globals: &Globals,
+        default_namespace: String,
+        endpoint: String,
+        registry: artifact::registry::Client,
+    ) -> Cluster {
         let namespace = globals.namespace.clone().unwrap_or(default_namespace);
         let namespace_asked = globals.namespace.is_some() || namespace != DEFAULT_NAMESPACE;
         Cluster { client, namespace, namespace_asked, endpoint, registry }

@@ -94,7 +94,11 @@ async fn whole(cluster: &Cluster, app: App, how: How) -> Result<Value> {
     } else if old.is_some() && diff.is_empty() {
         print::line(format_args!("app {name} is unchanged"));
     } else {
-        print::line(format_args!("app {name} is {} (revision {})", if old.is_some() { "changed" } else { "made" }, written["metadata"]["generation"]));
+        print::line(format_args!(
+            "app {name} is {} (revision {})",
+            if old.is_some() { "changed" } else { "made" },
+            written["metadata"]["generation"]
+        ));
     }
     if let Some(deadline) = how.wait {
         let generation = written["metadata"]["generation"].as_i64().unwrap_or(0);
@@ -139,9 +143,12 @@ async fn objects(cluster: &Cluster, list: Vec<Object>, how: How) -> Result<Vec<V
     }
     let mut written = Vec::new();
     for object in &list {
-        let (before, now) = if how.dry_run { (apply(cluster, object, true).await?.0, object.value.clone()) } else { apply(cluster, object, false).await? };
+        let (before, now) =
+            if how.dry_run { (apply(cluster, object, true).await?.0, object.value.clone()) } else { apply(cluster, object, false).await? };
         match how.format {
-            Format::Table | Format::Wide => print::line(format_args!("{} {}{}", said(object), before.word(), if how.dry_run { " (dry run)" } else { "" })),
+            Format::Table | Format::Wide => {
+                print::line(format_args!("{} {}{}", said(object), before.word(), if how.dry_run { " (dry run)" } else { "" }))
+            }
             format => printed(&now, format)?,
         }
         written.push(now);
@@ -189,7 +196,8 @@ async fn apply(cluster: &Cluster, object: &Object, dry_run: bool) -> Result<(Bef
     };
     merged(&old, &mut value);
     let new = cluster.replace(kind, &namespace, name, &value, dry_run).await.with_context(context)?;
-    let same = ["spec", "data", "type"].iter().all(|field| old[field] == new[field]) && old["metadata"]["labels"] == new["metadata"]["labels"];
+    let same =
+        ["spec", "data", "type"].iter().all(|field| old[field] == new[field]) && old["metadata"]["labels"] == new["metadata"]["labels"];
     Ok((if same { Before::Same } else { Before::Other }, new))
 }
 

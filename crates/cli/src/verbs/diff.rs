@@ -19,9 +19,13 @@ pub async fn run(globals: &Globals, diff: args::Diff) -> Result<()> {
         Format::Table | Format::Wide => planned.diff.to_string().lines().for_each(|line| print::line(print::harmless(line))),
         Format::Name => print::line(format_args!("app.wctl.dev/{}", planned.name)),
         format => {
-            let changes: Vec<_> = planned.diff.changes.iter().map(|change| json!({"service": change.service, "change": change.sentence})).collect();
+            let changes: Vec<_> =
+                planned.diff.changes.iter().map(|change| json!({"service": change.service, "change": change.sentence})).collect();
             let old = planned.old.as_ref().map(|old| old["spec"].clone());
-            print::value(&json!({"app": planned.name, "namespace": planned.namespace, "changes": changes, "old": old, "new": planned.new}), format)?;
+            print::value(
+                &json!({"app": planned.name, "namespace": planned.namespace, "changes": changes, "old": old, "new": planned.new}),
+                format,
+            )?;
         }
     }
     Ok(())

@@ -15,7 +15,9 @@ pub async fn run(globals: &Globals, down: Down) -> Result<()> {
             background::stop(&home, &running, down.timeout).await?;
             print::line(format_args!("stopped (process {}); what is deployed comes back with `wctl up`", running.pid));
         }
-        _ if home.is_held()? => anyhow::bail!("the data folder {} is in use by a process that is just starting or ending; try again", home.path.display()),
+        _ if home.is_held()? => {
+            anyhow::bail!("the data folder {} is in use by a process that is just starting or ending; try again", home.path.display())
+        }
         _ => print::line(format_args!("nothing runs on {}", home.path.display())),
     }
     Ok(())

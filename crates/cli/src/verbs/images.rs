@@ -32,7 +32,8 @@ pub async fn run(globals: &Globals, images: Images) -> Result<()> {
         Format::Table | Format::Wide => people(&found),
         Format::Name => found.iter().for_each(|image| print::line(name(image))),
         format => {
-            let one = |image: &Image| json!({"repository": image.repository, "tag": image.tag, "digest": image.digest, "size": image.bytes});
+            let one =
+                |image: &Image| json!({"repository": image.repository, "tag": image.tag, "digest": image.digest, "size": image.bytes});
             print::value(&json!({"items": found.iter().map(one).collect::<Vec<_>>()}), format)?;
         }
     }
@@ -78,7 +79,12 @@ async fn tags(cluster: &Cluster, repository: &str) -> Result<Vec<Image>> {
     let mut images = Vec::new();
     for tag in &tags {
         let resolved = cluster.registry.resolve(&place.tagged(tag)?).await?;
-        images.push(Image { repository: repository.to_owned(), tag: tag.clone(), digest: resolved.digest.to_string(), bytes: resolved.size });
+        images.push(Image {
+            repository: repository.to_owned(),
+            tag: tag.clone(),
+            digest: resolved.digest.to_string(),
+            bytes: resolved.size,
+        });
     }
     if images.is_empty() {
         images.push(Image { repository: repository.to_owned(), tag: String::new(), digest: String::new(), bytes: 0 });

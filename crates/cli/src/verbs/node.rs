@@ -16,7 +16,9 @@ pub async fn run(globals: &Globals, args: args::Node) -> Result<()> {
     let home = Home::of(globals)?;
     let (client, cluster) = match &args.join {
         Some(url) => joined(globals, &args, url).await?,
-        None if args.token.is_some() || args.ca.is_some() => bail!(Usage("--token and --ca need the server's URL: --join https://HOST:PORT".into())),
+        None if args.token.is_some() || args.ca.is_some() => {
+            bail!(Usage("--token and --ca need the server's URL: --join https://HOST:PORT".into()))
+        }
         None => Cluster::connect_as_client(globals).await?,
     };
     cluster.must_be_wctl().await?;

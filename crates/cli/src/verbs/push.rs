@@ -20,7 +20,10 @@ pub async fn run(globals: &Globals, push: Push) -> Result<()> {
     match push.output.output {
         Format::Table | Format::Wide => print::line(format_args!("pushed {reference}\n{}", reference.pinned(digest))),
         Format::Name => print::line(reference.pinned(digest)),
-        format => print::value(&json!({"reference": reference.to_string(), "digest": digest.to_string(), "pinned": reference.pinned(digest).to_string()}), format)?,
+        format => print::value(
+            &json!({"reference": reference.to_string(), "digest": digest.to_string(), "pinned": reference.pinned(digest).to_string()}),
+            format,
+        )?,
     }
     Ok(())
 }

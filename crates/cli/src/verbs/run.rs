@@ -51,7 +51,8 @@ fn spec(run: &Run, name: &str) -> Result<Spec> {
     spec.args = std::iter::once(name.to_owned()).chain(run.args.iter().cloned()).collect();
     spec.env = run.env.iter().map(|text| variable(text)).collect::<Result<_>>()?;
     spec.dirs = run.dir.iter().map(|text| folder(text)).collect::<Result<_>>()?;
-    spec.connect = run.allow.iter().map(|text| text.parse::<Target>()).collect::<Result<_, _>>().map_err(|error| Usage(error.to_string()))?;
+    spec.connect =
+        run.allow.iter().map(|text| text.parse::<Target>()).collect::<Result<_, _>>().map_err(|error| Usage(error.to_string()))?;
     spec.memory = run.memory.parse::<Memory>().map_err(|problem| Usage(problem.to_string()))?.0;
     spec.time = run.time;
     spec.stdio = Stdio::Inherit;

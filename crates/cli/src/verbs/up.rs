@@ -40,7 +40,8 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
     let stop = signals::stop(&home);
     let name = machine::name();
     let identity = Identity::node(&name);
-    let (mut control, client) = machine::control(globals, &home, api, |server| kube::Client::new(server.service(identity), DEFAULT_NAMESPACE)).await?;
+    let (mut control, client) =
+        machine::control(globals, &home, api, |server| kube::Client::new(server.service(identity), DEFAULT_NAMESPACE)).await?;
     let config = node::Config::new(name, home.node());
     let mut worker = machine::worker(&home, config, http, client, control.cluster.registry.clone()).await?;
     let announced = Announced::new(&home, Some(&control.url), Some(&worker.url))?;
@@ -54,7 +55,13 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
 }
 
 /// What happens between start and stop.
-async fn on(control: &mut Control, worker: &mut Worker, documents: Option<Documents>, timeout: Duration, stop: &CancellationToken) -> Result<()> {
+async fn on(
+    control: &mut Control,
+    worker: &mut Worker,
+    documents: Option<Documents>,
+    timeout: Duration,
+    stop: &CancellationToken,
+) -> Result<()> {
     let (cluster, gateway, handle) = (control.cluster.clone(), worker.url.clone(), worker.handle.clone());
     let shown = tokio::spawn(show(cluster.clone(), stop.clone()));
     let done = tokio::select! {
@@ -68,7 +75,13 @@ async fn on(control: &mut Control, worker: &mut Worker, documents: Option<Docume
 }
 
 /// Deploys, says where the apps answer, and then has nothing left to do.
-async fn work(cluster: &Cluster, gateway: &str, handle: &node::Handle, documents: Option<Documents>, timeout: Duration) -> Result<std::convert::Infallible> {
+async fn work(
+    cluster: &Cluster,
+    gateway: &str,
+    handle: &node::Handle,
+    documents: Option<Documents>,
+    timeout: Duration,
+) -> Result<std::convert::Infallible> {
     let deadline = Deadline::after(timeout);
     let apps = match documents {
         Some(documents) => {
@@ -96,7 +109,11 @@ async fn tell(cluster: &Cluster, app: &Value, gateway: &str, handle: &node::Hand
         }
     }
     match handle.expose(namespace_of(app), name_of(app)).await {
-        Ok(address) => print::line(format_args!("{}   {}", print::bold(format_args!("http://{address}/")), print::dim("this app alone, whatever the host"))),
+        Ok(address) => print::line(format_args!(
+            "{}   {}",
+            print::bold(format_args!("http://{address}/")),
+            print::dim("this app alone, whatever the host")
+        )),
         Err(error) => tracing::debug!("app {} has no address of its own on {}: {error}", name_of(app), cluster.endpoint),
     }
 }

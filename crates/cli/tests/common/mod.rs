@@ -199,7 +199,13 @@ impl Machine {
     #[track_caller]
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
-        assert!(output.status.success(), "wctl {args:?}\nstdout:\n{}\nstderr:\n{}\nup:\n{}", stdout(&output), stderr(&output), self.everything());
+        assert!(
+            output.status.success(),
+            "wctl {args:?}\nstdout:\n{}\nstderr:\n{}\nup:\n{}",
+            stdout(&output),
+            stderr(&output),
+            self.everything()
+        );
         stdout(&output)
     }
 
