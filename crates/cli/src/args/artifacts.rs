@@ -1,0 +1,122 @@
+//! Verbs about components: making them, moving them, running one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::value::duration;
+use super::{Files, Output};
+
+/// `wctl new`
+#[derive(Debug, Args)]
+pub struct New {
+    /// Name of the app and of the folder
+    pub name: String,
+    /// Language of the component
+    #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
+    pub lang: String,
+}
+
+/// `wctl build`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// What to build.
+    #[command(flatten)]
+    pub files: Files,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `wctl push`
+#[derive(Debug, Args)]
+pub struct Push {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    pub file: PathBuf,
+    /// Where to, as registry/name:tag; without a host it is the embedded registry
+    pub reference: String,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `wctl pull`
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// What, as registry/name:tag or registry/name@sha256:…
+    pub reference: String,
+    /// Where to write it [default: NAME.wasm; - is stdout]
+    #[arg(value_name = "FILE.wasm")]
+    pub file: Option<PathBuf>,
+}
+
+/// `wctl inspect`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A .wasm file or a reference
+    #[arg(value_name = "FILE|REFERENCE")]
+    pub what: String,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `wctl run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A .wasm file or a reference
+    #[arg(value_name = "FILE.wasm")]
+    pub component: String,
+    /// A folder that the guest may use: HOST or HOST::GUEST
+    #[arg(long, value_name = "HOST::GUEST")]
+    pub dir: Vec<String>,
+    /// A variable of the guest; NAME alone passes on our own
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// A target that the guest may connect to: https://api.example.com:443
+    #[arg(long, value_name = "URL")]
+    pub allow: Vec<String>,
+    /// Memory of one sandbox
+    #[arg(long, value_name = "SIZE", default_value = "512Mi")]
+    pub memory: String,
+    /// Longest time for one request
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub time: Duration,
+    /// Arguments of the guest
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// `wctl login`
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Host of the registry: ghcr.io
+    pub registry: String,
+    /// Name to log in with
+    #[arg(short, long)]
+    pub username: Option<String>,
+    /// Read the password from stdin
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+/// `wctl prune`
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Show what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `wctl images`
+#[derive(Debug, Args)]
+pub struct Images {
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
+}

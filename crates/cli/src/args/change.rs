@@ -1,0 +1,156 @@
+//! Verbs that change what runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::value::duration;
+use super::{Files, Output, Wait};
+
+/// `wctl deploy`
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// What to deploy.
+    #[command(flatten)]
+    pub files: Files,
+    /// Check everything and show the difference, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub wait: Wait,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `wctl diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// What to compare with what runs.
+    #[command(flatten)]
+    pub files: Files,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `wctl scale`
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// Which service; the app alone where it has one service
+    #[arg(value_name = "APP[/SERVICE]")]
+    pub target: String,
+    /// How many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub replicas: u32,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+/// `wctl secret`
+#[derive(Debug, Args)]
+pub struct Secret {
+    /// What to do with secrets.
+    #[command(subcommand)]
+    pub verb: SecretVerb,
+}
+
+/// The verbs of `wctl secret`.
+#[derive(Debug, Subcommand)]
+pub enum SecretVerb {
+    /// Set a secret to what stands on stdin (one line end at its end is dropped)
+    Set {
+        /// Its name, as under `uses: secrets:`
+        name: String,
+    },
+    /// List the names, never the values
+    #[command(visible_alias = "ls")]
+    List {
+        /// How results are printed.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Remove secrets
+    Rm {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+/// `wctl rollout`
+#[derive(Debug, Args)]
+pub struct Rollout {
+    /// What to do with rollouts.
+    #[command(subcommand)]
+    pub verb: RolloutVerb,
+}
+
+/// The verbs of `wctl rollout`.
+#[derive(Debug, Subcommand)]
+pub enum RolloutVerb {
+    /// Wait until the last rollout is done
+    Status {
+        /// Which app
+        #[arg(value_name = "APP")]
+        target: String,
+        /// How long to wait
+        #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// List the revisions
+    History {
+        /// Which app
+        #[arg(value_name = "APP")]
+        target: String,
+        /// Show this revision whole
+        #[arg(long, value_name = "N")]
+        revision: Option<i64>,
+        /// How results are printed.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Go back to an older revision, as a new one
+    Undo {
+        /// Which app
+        #[arg(value_name = "APP")]
+        target: String,
+        /// Which revision [default: the one before]
+        #[arg(long, value_name = "N")]
+        to_revision: Option<i64>,
+        /// Whether to wait.
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Replace all pods by fresh ones, one after the other
+    Restart {
+        /// Which app or service
+        #[arg(value_name = "APP[/SERVICE]")]
+        target: String,
+        /// Whether to wait.
+        #[command(flatten)]
+        wait: Wait,
+    },
+}
+
+/// `wctl delete`
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// A kind, or KIND/NAME
+    #[arg(required_unless_present = "files")]
+    pub kind: Option<String>,
+    /// Names of objects
+    pub names: Vec<String>,
+    /// What these files describe; `-` is stdin
+    #[arg(short = 'f', long = "file", value_name = "FILE", conflicts_with_all = ["kind", "names"])]
+    pub files: Vec<PathBuf>,
+    /// Wait until they are gone [default: only on a terminal]
+    #[command(flatten)]
+    pub wait: Wait,
+    /// It is no failure if they are not there
+    #[arg(long)]
+    pub ignore_not_found: bool,
+}

@@ -1,0 +1,57 @@
+//! Verbs that run something here, and go on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::value::{duration, pair};
+
+/// `wctl up`
+#[derive(Debug, Args)]
+pub struct Up {
+    /// What to deploy; without it, what was deployed before runs on
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The same, as an option
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub more: Vec<PathBuf>,
+    /// Run in the background; `wctl down` stops it
+    #[arg(short, long)]
+    pub detach: bool,
+    /// How long the app may take to become ready
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// `wctl down`
+#[derive(Debug, Args)]
+pub struct Down {
+    /// How long requests in flight may take to end
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// `wctl server`
+#[derive(Debug, Args)]
+pub struct Server {}
+
+/// `wctl node`
+#[derive(Debug, Args)]
+pub struct Node {
+    /// Name of this node [default: the machine's]
+    #[arg(long, value_name = "NAME", env = "WCTL_NODE")]
+    pub name: Option<String>,
+    /// The server's API, https://HOST:PORT [default: the kubeconfig's]
+    #[arg(long, value_name = "URL")]
+    pub join: Option<String>,
+    /// Token to join with [default: the kubeconfig's]
+    #[arg(long, value_name = "TOKEN", env = "WCTL_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// PEM file with the cluster's CA [default: the kubeconfig's]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Labels of this node, by which apps choose it
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub label: Vec<(String, String)>,
+}
