@@ -149,11 +149,8 @@ impl Gateway {
     fn tell(&self, service: &Service) {
         tracing::debug!(namespace = service.namespace, service = service.name, ready = service.ready(), "endpoints");
         // Nobody has to listen.
-        let _ = self.events.send(EndpointEvent {
-            namespace: service.namespace.clone(),
-            service: service.name.clone(),
-            ready: service.ready(),
-        });
+        let _ =
+            self.events.send(EndpointEvent { namespace: service.namespace.clone(), service: service.name.clone(), ready: service.ready() });
     }
 
     /// Tells of each change of a Service's ready pods from now on.
@@ -264,7 +261,13 @@ impl Gateway {
 }
 
 fn log(
-    access: &Access, metrics: &Metrics, arrival: Arrival, status: u16, reason: &'static str, pod: Option<Arc<local::Identity>>, detail: Option<String>,
+    access: &Access,
+    metrics: &Metrics,
+    arrival: Arrival,
+    status: u16,
+    reason: &'static str,
+    pod: Option<Arc<local::Identity>>,
+    detail: Option<String>,
 ) -> Log {
     metrics.answered(status);
     let Arrival { id, host, method, uri, since, at } = arrival;

@@ -59,7 +59,8 @@ impl Metrics {
         family("requests_total", "Requests answered by the gateway.", &answers);
         let refusals = [("{reason=\"concurrency\"}", &self.refused_busy), ("{reason=\"memory\"}", &self.refused_memory)];
         family("refused_total", "Requests refused because a limit was reached.", &refusals);
-        let failures = [("{reason=\"trap\"}", &self.traps), ("{reason=\"deadline\"}", &self.deadlines), ("{reason=\"no answer\"}", &self.exits)];
+        let failures =
+            [("{reason=\"trap\"}", &self.traps), ("{reason=\"deadline\"}", &self.deadlines), ("{reason=\"no answer\"}", &self.exits)];
         family("failures_total", "Requests that a guest failed.", &failures);
         let connections = [("{result=\"taken\"}", &self.connections), ("{result=\"refused\"}", &self.connections_refused)];
         family("connections_total", "Connections from clients.", &connections);

@@ -211,7 +211,10 @@ impl Node {
         accepting.cancel();
         let broken = self.front.drain(self.config.grace).await;
         if broken > 0 {
-            tracing::warn!("{broken} connections were closed before their requests had ended: the grace of {:?} was over", self.config.grace);
+            tracing::warn!(
+                "{broken} connections were closed before their requests had ended: the grace of {:?} was over",
+                self.config.grace
+            );
         }
         living.cancel();
         // Both only end early by a panic, which is told where it happens.

@@ -57,7 +57,11 @@ impl Probes {
     /// As the container has them. Only `httpGet` is asked; the API refuses the others.
     pub fn read(container: &Container) -> Probes {
         let read = |probe: &Option<ApiProbe>| probe.as_ref().and_then(Probe::read);
-        Probes { startup: read(&container.startup_probe), readiness: read(&container.readiness_probe), liveness: read(&container.liveness_probe) }
+        Probes {
+            startup: read(&container.startup_probe),
+            readiness: read(&container.readiness_probe),
+            liveness: read(&container.liveness_probe),
+        }
     }
 
     /// Asks until the instance ends or nobody listens. Without a readiness probe it is ready once the start-up probe allows.
@@ -234,7 +238,12 @@ async fn status(instance: &Instance, request: Request<Body>) -> Result<StatusCod
 
 fn path(get: &HTTPGetAction) -> Uri {
     let path = get.path.as_deref().filter(|path| path.starts_with('/')).unwrap_or("/");
-    Uri::builder().scheme("http").authority("localhost").path_and_query(path).build().unwrap_or_else(|_| Uri::from_static("http://localhost/"))
+    Uri::builder()
+        .scheme("http")
+        .authority("localhost")
+        .path_and_query(path)
+        .build()
+        .unwrap_or_else(|_| Uri::from_static("http://localhost/"))
 }
 
 fn headers(get: &HTTPGetAction) -> Vec<(HeaderName, HeaderValue)> {

@@ -182,8 +182,8 @@ impl Server {
         let Server { folder, names, authority, api, blobs, images, stop, .. } = self;
         let address = |source| Error::Listen { address: listener.local_addr().map(|a| a.to_string()).unwrap_or_default(), source };
         listener.set_nonblocking(true).map_err(address)?;
-        let listener = tokio::net::TcpListener::from_std(listener)
-            .map_err(|source| Error::Listen { address: "the listener".to_owned(), source })?;
+        let listener =
+            tokio::net::TcpListener::from_std(listener).map_err(|source| Error::Listen { address: "the listener".to_owned(), source })?;
         let tls = authority.server_config(&names).map_err(opening("the server's certificate"))?;
         let router = routes(&api, &blobs);
         let mut tasks = tokio::task::JoinSet::new();

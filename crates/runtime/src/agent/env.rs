@@ -187,9 +187,9 @@ impl Reader {
         match self.object(kind, name).await?.map(|found| found.get(key).cloned()) {
             Some(Some(value)) => text(kind, name, key, value).map(Some),
             _ if optional => Ok(None),
-            _ if kind == Kind::Secret && name == scheduler::names::SECRETS => Err(Error::Missing(format!(
-                "secret {key} is not set in namespace {namespace}: set it with `wctl secret set {key}`"
-            ))),
+            _ if kind == Kind::Secret && name == scheduler::names::SECRETS => {
+                Err(Error::Missing(format!("secret {key} is not set in namespace {namespace}: set it with `wctl secret set {key}`")))
+            }
             Some(None) => Err(Error::Missing(format!("{} {name} of namespace {namespace} has no key {key}", kind.name()))),
             None => Err(Error::Missing(format!("{} {name} does not exist in namespace {namespace}", kind.name()))),
         }
@@ -234,7 +234,10 @@ mod tests {
                     {"name": "FULL", "value": "$(URL)/$(NONE)/$$(URL)"}, {"name": "S_MODE", "value": "slow"},
                     {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
         }));
-        assert_eq!(got.await.expect("resolved"), "S_LEVEL=info URL=postgres://db FULL=postgres://db/$(NONE)/$(URL) S_MODE=slow NODE=edge-1");
+        assert_eq!(
+            got.await.expect("resolved"),
+            "S_LEVEL=info URL=postgres://db FULL=postgres://db/$(NONE)/$(URL) S_MODE=slow NODE=edge-1"
+        );
     }
 
     #[tokio::test]

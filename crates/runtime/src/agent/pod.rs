@@ -128,7 +128,9 @@ fn sandbox(pod: &Pod, container: &Container, identity: &Identity) -> Result<Spec
         spec.time = duration(time).ok_or_else(|| format!("`{time}` of {} is not a time: write 5s or 500ms", names::TIME))?;
     }
     let number = |name: &str| match annotation(pod, name) {
-        Some(text) => text.parse::<u32>().ok().filter(|n| *n > 0).map(Some).ok_or_else(|| format!("`{text}` of {name} is not a number from 1 on")),
+        Some(text) => {
+            text.parse::<u32>().ok().filter(|n| *n > 0).map(Some).ok_or_else(|| format!("`{text}` of {name} is not a number from 1 on"))
+        }
         None => Ok(None),
     };
     spec.concurrency = number(names::CONCURRENCY)?.unwrap_or(spec.concurrency);

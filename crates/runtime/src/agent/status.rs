@@ -49,9 +49,7 @@ pub fn status(wanted: &Wanted, view: &View, address: IpAddr) -> Value {
     };
     let reason = if view.ready { Value::Null } else { json!("ContainersNotReady") };
     let message = if view.ready { Value::Null } else { json!(not_ready(view)) };
-    let condition = |kind: &str, holds: bool, at: Timestamp, reason: &Value, message: &Value| {
-        json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": time(at), "reason": reason, "message": message})
-    };
+    let condition = |kind: &str, holds: bool, at: Timestamp, reason: &Value, message: &Value| json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": time(at), "reason": reason, "message": message});
     let null = Value::Null;
     json!({
         "phase": phase,
@@ -99,7 +97,11 @@ fn state(view: &View, running: bool) -> Value {
             terminated(end, began, ended)
         }
         (Some(end), Phase::Ended, None) => {
-            let again = if view.wait.is_zero() { "it starts again at once".to_owned() } else { format!("it starts again in {:?}", rounded(view.wait)) };
+            let again = if view.wait.is_zero() {
+                "it starts again at once".to_owned()
+            } else {
+                format!("it starts again in {:?}", rounded(view.wait))
+            };
             json!({"waiting": {"reason": end.reason.waiting(), "message": cut(&format!("{again}: {}", end.message))}})
         }
         _ => json!({"waiting": {"reason": "ContainerCreating"}}),

@@ -35,7 +35,13 @@ const FRAMES: usize = 2;
 
 #[async_trait]
 impl Calls for Gateway {
-    async fn call(&self, caller: &PodIdentity, service: &str, mut request: Request<Body>, remaining: Duration) -> Result<Response<Body>, CallError> {
+    async fn call(
+        &self,
+        caller: &PodIdentity,
+        service: &str,
+        mut request: Request<Body>,
+        remaining: Duration,
+    ) -> Result<Response<Body>, CallError> {
         let hops = request.extensions().get::<Hops>().map_or(0, |hops| hops.0);
         if hops >= MAX_HOPS {
             return Err(CallError::Loop);
@@ -62,7 +68,8 @@ impl Gateway {
     fn callee(&self, caller: &PodIdentity, service: &str) -> Result<Held, CallError> {
         let app = caller.app.as_deref().ok_or_else(|| CallError::NoService(service.to_owned()))?;
         let table = self.table.load();
-        let found = named(app, service).into_iter().find_map(|name| table.service(&caller.namespace, &name).filter(|found| found.app == app));
+        let found =
+            named(app, service).into_iter().find_map(|name| table.service(&caller.namespace, &name).filter(|found| found.app == app));
         let found: Arc<Service> = found.cloned().ok_or_else(|| CallError::NoService(service.to_owned()))?;
         let full = || CallError::Unavailable(service.to_owned());
         self.pick(&found).ok().and_then(|local| local.hold()).ok_or_else(full)
@@ -107,7 +114,11 @@ type Head = Result<http::response::Parts, Refusal>;
 
 impl Callee {
     async fn run(
-        self, request: Request<Body>, deadline: tokio::time::Instant, head: oneshot::Sender<Head>, frames: mpsc::Sender<Result<Frame<Bytes>, Error>>,
+        self,
+        request: Request<Body>,
+        deadline: tokio::time::Instant,
+        head: oneshot::Sender<Head>,
+        frames: mpsc::Sender<Result<Frame<Bytes>, Error>>,
     ) {
         let Callee { access, metrics, held, arrival } = self;
         let identity = Some(held.identity().clone());

@@ -105,7 +105,9 @@ pub fn new_id() -> HeaderValue {
 pub fn rewrite(headers: &mut HeaderMap, host: &HeaderValue, id: &HeaderValue, peer: &Peer) {
     strip_hop_by_hop(headers);
     if !peer.trusted {
-        [FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REAL_IP].iter().for_each(|name| while headers.remove(name).is_some() {});
+        [FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REAL_IP]
+            .iter()
+            .for_each(|name| while headers.remove(name).is_some() {});
     }
     if !headers.contains_key(FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -183,7 +185,12 @@ mod tests {
 
     #[test]
     fn n27_a_stranger_can_neither_forge_nor_strip_forwarding_headers() {
-        let headers = [("host", "a.test"), ("x-forwarded-for", "10.0.0.1"), ("forwarded", "for=10.0.0.1"), ("connection", "x-forwarded-for, x-own, host")];
+        let headers = [
+            ("host", "a.test"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("forwarded", "for=10.0.0.1"),
+            ("connection", "x-forwarded-for, x-own, host"),
+        ];
         let mut got = request("/", &headers).headers().clone();
         got.insert("x-own", HeaderValue::from_static("1"));
         rewrite(&mut got, &HeaderValue::from_static("a.test"), &HeaderValue::from_static("7"), &peer(false));

@@ -99,7 +99,13 @@ impl Target {
 
 impl Table {
     /// The table for what the scheduler says, on the node `node`. `apps` is from (namespace, Service) to its App; `before` is the table until now.
-    pub fn build(scheduled: &routes::Table, apps: &BTreeMap<(String, String), String>, node: &str, locals: &Locals, before: &Table) -> Table {
+    pub fn build(
+        scheduled: &routes::Table,
+        apps: &BTreeMap<(String, String), String>,
+        node: &str,
+        locals: &Locals,
+        before: &Table,
+    ) -> Table {
         let mut table = Table::default();
         for (key, backend) in &scheduled.backends {
             let app = apps.get(key).cloned().unwrap_or_default();

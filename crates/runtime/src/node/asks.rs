@@ -82,7 +82,8 @@ impl Asks {
 
     /// How many lines came until the stream ended.
     async fn follow(&self) -> Result<usize, kube::Error> {
-        let request = Request::get(format!("/apis/wctl.dev/v1/nodes/{}/asks", self.node)).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        let request =
+            Request::get(format!("/apis/wctl.dev/v1/nodes/{}/asks", self.node)).body(Vec::new()).map_err(kube::Error::HttpError)?;
         let mut lines = self.client.request_stream(request).await?.lines();
         let mut count = 0;
         while let Some(line) = lines.try_next().await.map_err(kube::Error::ReadEvents)? {

@@ -44,6 +44,9 @@ mod tests {
     fn a_machine_has_memory_and_what_is_told_wins() {
         let machine = Machine::of(&Capacity::default());
         assert!(machine.memory > 64 << 20 && machine.cpu >= 1000, "{machine:?}");
-        assert_eq!(Machine::of(&Capacity { memory: Some(1 << 30), cpu: Some(500), pods: Some(3) }), Machine { memory: 1 << 30, cpu: 500, pods: 3 });
+        assert_eq!(
+            Machine::of(&Capacity { memory: Some(1 << 30), cpu: Some(500), pods: Some(3) }),
+            Machine { memory: 1 << 30, cpu: 500, pods: 3 }
+        );
     }
 }

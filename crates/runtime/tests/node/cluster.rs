@@ -74,16 +74,24 @@ impl Cluster {
         let mut run = json!({"name": name, "image": self.image, "resources": {"limits": {"memory": "64Mi"}}});
         run.as_object_mut().expect("an object").extend(container.as_object().expect("an object").clone());
         let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
-        self.apply("apis/apps/v1", "deployments", json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
-            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "strategy": strategy,
-                     "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [run]}}},
-        }))
+        self.apply(
+            "apis/apps/v1",
+            "deployments",
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
+                "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "strategy": strategy,
+                         "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [run]}}},
+            }),
+        )
         .await;
-        self.apply("api/v1", "services", json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "labels": labels},
-            "spec": {"selector": labels, "ports": [{"port": 80}]},
-        }))
+        self.apply(
+            "api/v1",
+            "services",
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "labels": labels},
+                "spec": {"selector": labels, "ports": [{"port": 80}]},
+            }),
+        )
         .await;
         let backend = json!({"service": {"name": name, "port": {"number": 80}}});
         self.apply("apis/networking.k8s.io/v1", "ingresses", json!({
@@ -95,7 +103,8 @@ impl Cluster {
 
     async fn apply(&self, group: &str, plural: &str, object: Value) {
         let url = format!("/{group}/namespaces/default/{plural}");
-        let request = Request::post(url).header("content-type", "application/json").body(object.to_string().into_bytes()).expect("a request");
+        let request =
+            Request::post(url).header("content-type", "application/json").body(object.to_string().into_bytes()).expect("a request");
         self.client.request::<Value>(request).await.unwrap_or_else(|error| panic!("{plural}: {error}"));
     }
 
@@ -151,7 +160,8 @@ impl Cluster {
         let look = async {
             loop {
                 let all = events.list(&ListParams::default()).await.expect("events");
-                let told: Vec<_> = all.items.iter().filter(|e| e.reason.as_deref() == Some(reason)).filter_map(|e| e.message.clone()).collect();
+                let told: Vec<_> =
+                    all.items.iter().filter(|e| e.reason.as_deref() == Some(reason)).filter_map(|e| e.message.clone()).collect();
                 if !told.is_empty() {
                     return told.join("\n");
                 }

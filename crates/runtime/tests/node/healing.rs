@@ -68,7 +68,9 @@ async fn m14_a_missing_secret_is_named_and_the_pod_starts_once_it_is_set() {
     let cluster = Cluster::start().await;
     let key = json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "wctl-secrets", "key": "TOKEN"}}});
     cluster.deploy("web", 1, json!({}), json!({"env": [key]})).await;
-    let waiting = cluster.seen("web", |pod| Some(state(pod)["state"]["waiting"].clone()).filter(|w| w["reason"] == "CreateContainerConfigError")).await;
+    let waiting = cluster
+        .seen("web", |pod| Some(state(pod)["state"]["waiting"].clone()).filter(|w| w["reason"] == "CreateContainerConfigError"))
+        .await;
     assert!(waiting["message"].as_str().unwrap_or_default().contains("secret TOKEN is not set in namespace default"), "{waiting}");
     cluster.set_secret("TOKEN", "s3cret").await;
     cluster.ready("web", 1).await;
@@ -83,7 +85,8 @@ async fn a_probe_that_fails_keeps_requests_away_and_a_liveness_probe_restarts() 
     cluster.deploy("ill", 1, json!({}), json!({"readinessProbe": probe("/panic", 1)})).await;
     cluster.deploy("dying", 1, json!({}), json!({"livenessProbe": probe("/none", 1)})).await;
     assert!(cluster.told("Unhealthy").await.contains("failed"));
-    let last = cluster.seen("dying", |pod| Some(state(pod)["lastState"]["terminated"].clone()).filter(|last| last["reason"] == "Probe")).await;
+    let last =
+        cluster.seen("dying", |pod| Some(state(pod)["lastState"]["terminated"].clone()).filter(|last| last["reason"] == "Probe")).await;
     assert!(last["message"].as_str().unwrap_or_default().contains("liveness probe failed 1 times in a row: GET /none failed"), "{last}");
     assert_eq!(cluster.handle.ready("default", "ill"), 0);
     let (status, body) = cluster.get("ill", "/").await;
