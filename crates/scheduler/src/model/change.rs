@@ -84,7 +84,7 @@ impl Snapshot {
         if known.is_some_and(|lease| lease.version >= meta.version) {
             return;
         }
-        self.leases.insert(node.clone(), Lease { version: meta.version, seen: now, renewed: known.is_some() });
+        self.leases.insert(node.clone(), Lease { version: meta.version, seen: now, renewed: known.is_some_and(|lease| lease.version > 0) });
         if known.is_none() || self.is_lost(&node) {
             self.dirty.insert(Unit::Node(node));
         }
@@ -103,6 +103,9 @@ impl Snapshot {
             Thing::Deployment(mut o) => {
                 if let Some(Thing::Deployment(old)) = &old {
                     o.progressed = progressed(old, &o, now);
+                    if old.template.text == o.template.text {
+                        o.most_ready = o.most_ready.max(old.most_ready);
+                    }
                 }
                 self.deployments.insert(key, Arc::new(o));
             }
@@ -119,7 +122,11 @@ impl Snapshot {
                 self.services.insert(key, Arc::new(o));
             }
             Thing::Slice(o) => drop(self.slices.insert(key, Arc::new(o))),
-            Thing::Node(o) => drop(self.nodes.insert(key.name, Arc::new(o))),
+            Thing::Node(o) => {
+                // Its silence counts from now, even if it never says a word.
+                self.leases.entry(key.name.clone()).or_insert(Lease { version: 0, seen: now, renewed: false });
+                self.nodes.insert(key.name, Arc::new(o));
+            }
             Thing::Revision(o) => drop(self.revisions.insert(key, Arc::new(o))),
             Thing::Other(_, meta) => drop(self.others.insert(id.clone(), Arc::new(meta))),
             Thing::Lease(_) => {}

@@ -260,6 +260,8 @@ pub struct Deployment {
     pub progress_stamp: Name,
     /// When this leader last saw it make progress.
     pub progressed: Duration,
+    /// Most pods that this leader saw ready at once with this template: a pod that flaps makes no progress.
+    pub most_ready: u32,
 }
 
 /// Whether something holds, and why.

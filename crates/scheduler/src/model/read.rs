@@ -215,6 +215,7 @@ fn deployment(meta: Meta, object: &Value, now: Duration) -> Deployment {
         status: deployment_status(&object["status"]),
         progress_stamp: find_condition(&object["status"], "Progressing").map_or("", |c| text(c, "/lastUpdateTime")).into(),
         progressed: now,
+        most_ready: count(&object["status"], "/readyReplicas"),
         meta,
     }
 }

@@ -2,59 +2,63 @@
 
 use super::Action;
 use super::draft::{Creation, Draft};
-use crate::model::{Claim, Name, Node, NodeReady, ObjectId, Pod, Resources, Unit, memory_text};
+use crate::model::{Claim, Name, Node, NodeReady, ObjectId, Pod, Resources, Snapshot, Unit, memory_text};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Places the pods that this plan makes; with `waiting` also those that have been waiting for a node, which come first.
 pub(super) fn plan(draft: &mut Draft, waiting: bool) {
-    let mut rooms = Rooms::default();
-    if waiting {
-        place_waiting(draft, &mut rooms);
+    let pods = if waiting { waiting_pods(draft) } else { Vec::new() };
+    let creations = std::mem::take(&mut draft.creations);
+    if pods.is_empty() && creations.is_empty() {
+        return;
     }
-    for creation in std::mem::take(&mut draft.creations) {
+    let mut rooms = Rooms::new(draft.snapshot);
+    for pod in pods {
+        place_waiting(draft, &mut rooms, pod);
+    }
+    for creation in creations {
         place_new(draft, &mut rooms, &creation);
     }
 }
 
-fn place_waiting(draft: &mut Draft, rooms: &mut Rooms) {
-    let unit = Unit::Unplaced;
+/// The oldest first; those on their way out end here, since no agent ever had them.
+fn waiting_pods<'a>(draft: &mut Draft<'a>) -> Vec<&'a Pod> {
     let mut pods: Vec<&Pod> = Vec::new();
     for pod in draft.snapshot.unplaced() {
         if pod.meta.deleting {
             let why = Name::from("it was never placed");
-            draft.act(&unit, Action::FinishPod { pod: pod.meta.key.clone(), why });
+            draft.act(&Unit::Unplaced, Action::FinishPod { pod: pod.meta.key.clone(), why });
         } else if !draft.is_ending(pod) {
             pods.push(pod);
         }
     }
     pods.sort_by(|a, b| (a.meta.born, &a.meta.key).cmp(&(b.meta.born, &b.meta.key)));
-    for pod in pods {
-        let counts = count_siblings(draft, pod);
-        let mut choice = rooms.choice(draft, &pod.need, counts);
-        let key = pod.meta.key.clone();
-        match rooms.take(&mut choice, &pod.need) {
-            Some(node) => draft.act(&unit, Action::BindPod { pod: key, node }),
-            None => {
-                let why = rooms.explain(draft, &pod.need);
-                draft.wait(ObjectId { kind: "Pod", key: key.clone() }, why.to_string());
-                if pod.unplaced.as_ref() != Some(&why) {
-                    draft.act(&unit, Action::ExplainPod { pod: key, why });
-                }
+    pods
+}
+
+fn place_waiting(draft: &mut Draft, rooms: &mut Rooms, pod: &Pod) {
+    let owner = pod.meta.owner.as_ref();
+    let mut spread = count(draft, &pod.need, owner.into_iter().flat_map(|owner| draft.snapshot.pods_of(&owner.uid)));
+    let key = pod.meta.key.clone();
+    match rooms.take(&pod.need, &mut spread) {
+        Ok(node) => draft.act(&Unit::Unplaced, Action::BindPod { pod: key, node }),
+        Err(why) => {
+            draft.wait(ObjectId { kind: "Pod", key: key.clone() }, why.to_string());
+            if pod.unplaced.as_ref() != Some(&why) {
+                draft.act(&Unit::Unplaced, Action::ExplainPod { pod: key, why });
             }
         }
     }
 }
 
 fn place_new(draft: &mut Draft, rooms: &mut Rooms, creation: &Creation) {
-    let counts = count_workload(draft, &creation.unit);
-    let mut choice = rooms.choice(draft, &creation.claim, counts);
+    let mut spread = count_workload(draft, creation);
     let mut short = None;
     for _ in 0..creation.count {
-        let place = rooms.take(&mut choice, &creation.claim).ok_or_else(|| rooms.explain(draft, &creation.claim));
-        if let Err(why) = &place {
-            short = Some(why.clone());
-        }
+        let place = rooms.take(&creation.claim, &mut spread);
+        short = place.as_ref().err().cloned().or(short);
         draft.act(&creation.unit, Action::CreatePod { set: creation.set.clone(), place });
     }
     if let Some(why) = short {
@@ -67,117 +71,110 @@ fn place_new(draft: &mut Draft, rooms: &mut Rooms, creation: &Creation) {
     }
 }
 
-type Counts = BTreeMap<Name, u32>;
-
-/// Where the pods of the same Deployment or ReplicaSet are, those not on their way out.
-fn count_workload(draft: &Draft, unit: &Unit) -> Counts {
+/// Where the pods of the same Deployment or ReplicaSet are.
+fn count_workload(draft: &Draft, creation: &Creation) -> Spread {
     let snapshot = draft.snapshot;
-    let sets: Vec<_> = match unit {
+    let sets: Vec<_> = match &creation.unit {
         Unit::Deployment(key) => snapshot.deployments.get(key).map(|d| snapshot.sets_of(&d.meta.uid).collect()).unwrap_or_default(),
         Unit::Set(key) => snapshot.sets.get(key).map(|set| vec![&**set]).unwrap_or_default(),
         _ => Vec::new(),
     };
-    count(draft, sets.into_iter().flat_map(|set| snapshot.pods_of(&set.meta.uid)))
+    count(draft, &creation.claim, sets.into_iter().flat_map(|set| snapshot.pods_of(&set.meta.uid)))
 }
 
-fn count_siblings(draft: &Draft, pod: &Pod) -> Counts {
-    let owner = pod.meta.owner.as_ref();
-    count(draft, owner.into_iter().flat_map(|owner| draft.snapshot.pods_of(&owner.uid)))
-}
-
-fn count<'p>(draft: &Draft, pods: impl Iterator<Item = &'p Pod>) -> Counts {
-    let mut counts = Counts::new();
+/// Pods on their way out do not count.
+fn count<'p>(draft: &Draft, claim: &Claim, pods: impl Iterator<Item = &'p Pod>) -> Spread {
+    let mut spread = Spread::default();
     for pod in pods.filter(|pod| !draft.is_ending(pod)) {
-        if let Some(node) = &pod.node {
-            *counts.entry(node.clone()).or_default() += 1;
+        if let Some(node) = pod.node.as_ref().and_then(|node| draft.snapshot.nodes.get(node)) {
+            spread.add(node, claim);
         }
     }
-    counts
+    spread
 }
 
-/// What this plan has given away so far.
-#[derive(Default)]
-struct Rooms {
-    taken: HashMap<Name, Resources>,
+/// The nodes that take pods, and what is left of them as this plan gives it away.
+struct Rooms<'a> {
+    rooms: Vec<Room<'a>>,
+    /// The emptiest first; of equals the first by name.
+    order: BTreeSet<(u64, usize)>,
     /// Claims that found no room, with the answer that they got.
     refused: Vec<(Claim, Name)>,
 }
 
-/// Fewest of the workload in the domain, fewest on the node, least full, name.
-type Score = (u32, u32, u64, Name);
-
-/// The nodes that a workload may use, best first.
-struct Choice {
-    heap: BinaryHeap<Reverse<(Score, usize)>>,
-    nodes: Vec<Candidate>,
-    domains: BTreeMap<String, u32>,
-}
-
-struct Candidate {
-    name: Name,
-    domain: Option<String>,
-    capacity: Resources,
+struct Room<'a> {
+    node: &'a Node,
     free: Resources,
-    count: u32,
 }
 
-impl Rooms {
-    fn choice(&self, draft: &Draft, claim: &Claim, counts: Counts) -> Choice {
-        let mut choice = Choice { heap: BinaryHeap::new(), nodes: Vec::new(), domains: BTreeMap::new() };
-        if self.refused.iter().any(|(refused, _)| refused == claim) {
-            return choice;
-        }
-        for (name, node) in draft.snapshot.nodes.iter() {
-            let count = counts.get(name).copied().unwrap_or(0);
-            let domain = domain(node, &claim.spread);
-            if let Some(domain) = &domain {
-                *choice.domains.entry(domain.clone()).or_default() += count;
-            }
-            if refusal(node, claim).is_none() {
-                let free = self.free(draft, node);
-                choice.nodes.push(Candidate { name: name.clone(), domain, capacity: node.capacity, free, count });
-            }
-        }
-        for at in 0..choice.nodes.len() {
-            choice.offer(at, claim);
-        }
-        choice
+impl Room<'_> {
+    /// In thousandths, the scarcer of memory and CPU.
+    fn fullness(&self) -> u64 {
+        let full = |free: u64, of: u64| if of == 0 { 0 } else { 1000 - 1000 * free.min(of) / of };
+        let capacity = self.node.capacity;
+        full(self.free.memory, capacity.memory).max(full(self.free.cpu, capacity.cpu))
+    }
+}
+
+impl<'a> Rooms<'a> {
+    fn new(snapshot: &'a Snapshot) -> Rooms<'a> {
+        let room = |(name, node): (&Name, &'a Arc<Node>)| Room { node, free: node.capacity.less(snapshot.used(name)) };
+        let rooms: Vec<Room> = snapshot.nodes.iter().map(room).collect();
+        let open = rooms.iter().enumerate().filter(|(_, room)| closed(room.node).is_none());
+        let order = open.map(|(at, room)| (room.fullness(), at)).collect();
+        Rooms { rooms, order, refused: Vec::new() }
     }
 
-    fn free(&self, draft: &Draft, node: &Node) -> Resources {
-        let name = &node.meta.key.name;
-        let taken = self.taken.get(name).copied().unwrap_or_default();
-        node.capacity.less(draft.snapshot.used(name) + taken)
+    /// A node for one pod, or why there is none.
+    fn take(&mut self, claim: &Claim, spread: &mut Spread) -> Result<Name, Name> {
+        if let Some((_, why)) = self.refused.iter().find(|(refused, _)| refused == claim) {
+            return Err(why.clone());
+        }
+        let Some((fullness, at)) = self.best(claim, spread) else {
+            let why = Name::from(self.explain(claim));
+            self.refused.push((claim.clone(), why.clone()));
+            return Err(why);
+        };
+        self.order.remove(&(fullness, at));
+        let room = &mut self.rooms[at];
+        room.free = room.free.less(claim.resources);
+        let entry = (room.fullness(), at);
+        spread.add(room.node, claim);
+        let name = room.node.meta.key.name.clone();
+        self.order.insert(entry);
+        Ok(name)
     }
 
-    fn take(&mut self, choice: &mut Choice, claim: &Claim) -> Option<Name> {
-        let name = choice.best(claim)?;
-        *self.taken.entry(name.clone()).or_default() += claim.resources;
-        Some(name)
+    /// Of the nodes with room the one with the fewest of the workload, the emptiest of these; an unused one ends the search.
+    fn best(&self, claim: &Claim, spread: &Spread) -> Option<(u64, usize)> {
+        let mut best = None;
+        for entry in &self.order {
+            let room = &self.rooms[entry.1];
+            if !room.free.fits(claim.resources) || unfit(room.node, claim).is_some() {
+                continue;
+            }
+            let score = spread.score(room.node, claim);
+            if best.is_none_or(|(known, _)| score < known) {
+                best = Some((score, *entry));
+            }
+            if score == (0, 0) {
+                break;
+            }
+        }
+        best.map(|(_, entry)| entry)
     }
 
     /// `no node has 64Mi free (edge-1: 12Mi free of 2Gi)`: three nodes at most, those with the most room first.
-    fn explain(&mut self, draft: &Draft, claim: &Claim) -> Name {
-        if let Some((_, why)) = self.refused.iter().find(|(refused, _)| refused == claim) {
-            return why.clone();
-        }
-        let why = Name::from(self.explain_anew(draft, claim));
-        self.refused.push((claim.clone(), why.clone()));
-        why
-    }
-
-    fn explain_anew(&self, draft: &Draft, claim: &Claim) -> String {
-        let nodes = &draft.snapshot.nodes;
-        if nodes.is_empty() {
+    fn explain(&self, claim: &Claim) -> String {
+        if self.rooms.is_empty() {
             return "no node has joined yet".to_owned();
         }
-        let mut lines: Vec<(bool, Reverse<u64>, String)> = Vec::new();
-        for (name, node) in nodes.iter() {
-            let free = self.free(draft, node);
-            let refusal = refusal(node, claim);
-            let line = refusal.clone().unwrap_or_else(|| shortage(free, node.capacity, claim.resources));
-            lines.push((refusal.is_some(), Reverse(free.memory), format!("{name}: {line}")));
-        }
+        let line = |room: &Room| {
+            let refusal = closed(room.node).map(str::to_owned).or_else(|| unfit(room.node, claim));
+            let says = refusal.clone().unwrap_or_else(|| shortage(room.free, room.node.capacity, claim.resources));
+            (refusal.is_some(), Reverse(room.free.memory), format!("{}: {says}", room.node.meta.key.name))
+        };
+        let mut lines: Vec<_> = self.rooms.iter().map(line).collect();
         lines.sort();
         let head = match lines.first() {
             Some((false, ..)) => format!("no node has {} free", amount(claim.resources)),
@@ -189,40 +186,25 @@ impl Rooms {
     }
 }
 
-impl Choice {
-    fn best(&mut self, claim: &Claim) -> Option<Name> {
-        while let Some(Reverse((score, at))) = self.heap.pop() {
-            // A pod placed meanwhile made another node of its domain worth less.
-            let now = self.score(at);
-            if score < now {
-                self.heap.push(Reverse((now, at)));
-                continue;
-            }
-            let candidate = &mut self.nodes[at];
-            candidate.free = candidate.free.less(claim.resources);
-            candidate.count += 1;
-            if let Some(domain) = &candidate.domain {
-                *self.domains.entry(domain.clone()).or_default() += 1;
-            }
-            let name = candidate.name.clone();
-            self.offer(at, claim);
-            return Some(name);
-        }
-        None
-    }
+/// How a workload is spread so far.
+#[derive(Default)]
+struct Spread {
+    on_node: BTreeMap<Name, u32>,
+    in_domain: BTreeMap<String, u32>,
+}
 
-    fn offer(&mut self, at: usize, claim: &Claim) {
-        if self.nodes[at].free.fits(claim.resources) {
-            self.heap.push(Reverse((self.score(at), at)));
+impl Spread {
+    fn add(&mut self, node: &Node, claim: &Claim) {
+        *self.on_node.entry(node.meta.key.name.clone()).or_default() += 1;
+        if let Some(domain) = domain(node, &claim.spread) {
+            *self.in_domain.entry(domain).or_default() += 1;
         }
     }
 
-    fn score(&self, at: usize) -> Score {
-        let node = &self.nodes[at];
-        let domain = node.domain.as_ref().and_then(|domain| self.domains.get(domain)).copied().unwrap_or(0);
-        let full = |free: u64, of: u64| if of == 0 { 0 } else { 1000 - 1000 * free.min(of) / of };
-        let fullness = full(node.free.memory, node.capacity.memory).max(full(node.free.cpu, node.capacity.cpu));
-        (domain, node.count, fullness, node.name.clone())
+    /// Pods in the node's domain, then on the node.
+    fn score(&self, node: &Node, claim: &Claim) -> (u32, u32) {
+        let there = domain(node, &claim.spread).and_then(|domain| self.in_domain.get(&domain).copied());
+        (there.unwrap_or(0), self.on_node.get(&node.meta.key.name).copied().unwrap_or(0))
     }
 }
 
@@ -235,15 +217,19 @@ fn domain(node: &Node, spread: &str) -> Option<String> {
     Some(matching.map(|(_, value)| value.clone()).unwrap_or_default())
 }
 
-/// Why a node takes no pod of this claim, however small.
-fn refusal(node: &Node, claim: &Claim) -> Option<String> {
+/// Why a node takes no new pods at all.
+fn closed(node: &Node) -> Option<&'static str> {
     match node.ready {
-        _ if node.meta.deleting => return Some("is being deleted".to_owned()),
-        NodeReady::Lost => return Some("lost".to_owned()),
-        NodeReady::No => return Some("not ready".to_owned()),
-        NodeReady::Yes if node.cordoned => return Some("cordoned".to_owned()),
-        NodeReady::Yes => {}
+        _ if node.meta.deleting => Some("is being deleted"),
+        NodeReady::Lost => Some("lost"),
+        NodeReady::No => Some("not ready"),
+        NodeReady::Yes if node.cordoned => Some("cordoned"),
+        NodeReady::Yes => None,
     }
+}
+
+/// Why a node takes no pod of this claim, however empty it is.
+fn unfit(node: &Node, claim: &Claim) -> Option<String> {
     let missing = claim.node_labels.iter().find(|(name, value)| node.meta.labels.get(*name) != Some(*value))?;
     Some(format!("has no label {}={}", missing.0, missing.1))
 }

@@ -36,7 +36,7 @@ pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: T
         && totals.updated == deployment.replicas
         && totals.replicas == deployment.replicas
         && totals.available >= deployment.replicas;
-    let more = totals.updated > was.updated || totals.ready > was.ready || totals.available > was.available;
+    let more = totals.updated > was.updated || totals.ready > deployment.most_ready;
     let fewer_old = totals.replicas - totals.updated < was.replicas.saturating_sub(was.updated);
     let moved = turn.new_revision || more || fewer_old;
     let reason = |condition: &Condition| condition.reason.to_string();

@@ -130,10 +130,7 @@ impl Hands {
         match self.apps.roll_back(&app.namespace, &app.name, generation, to, why).await {
             Ok(Written::Done) => Ok(()),
             Ok(Written::Stale) => Err(conflict("App", app)),
-            Err(error) => {
-                tracing::warn!(%app, to, %error, "rolling back failed");
-                Err(conflict("App", app))
-            }
+            Err(error) => Err(Error::Invalid(format!("rolling {app} back to revision {to}: {error}"))),
         }
     }
 }

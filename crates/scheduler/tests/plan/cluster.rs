@@ -1,0 +1,422 @@
+//! A cluster of values: a store without disk, agents without instances, and the real plan and its real writes.
+
+use scheduler::kinds::{self, KINDS, Kind};
+use scheduler::model::{Key, LEASES, ObjectId, Resolution, Snapshot, Unit, read};
+use scheduler::names;
+use scheduler::objects::{Object, Write};
+use scheduler::plan::{Action, Plan, plan_units};
+use scheduler::reconcile::write::{Fresh, reads, writes};
+use scheduler::store::Guard;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub const NAMESPACE: &str = "default";
+
+/// A change that the leader's watch has yet to tell.
+enum News {
+    Put(&'static Kind, Value),
+    Gone(ObjectId, u64),
+}
+
+pub struct Cluster {
+    pub store: BTreeMap<ObjectId, Object>,
+    pub snapshot: Snapshot,
+    pub now: Duration,
+    /// Every UID that a pod ever had, with the node that it was bound to.
+    pub seen: BTreeMap<String, Option<String>>,
+    /// Units whose last commit met newer objects.
+    pub conflicts: BTreeSet<Unit>,
+    news: Vec<News>,
+    wakes: BTreeMap<Unit, Duration>,
+    version: u64,
+    count: u64,
+}
+
+fn id_of(object: &Object) -> (ObjectId, &'static Kind) {
+    let kind = KINDS.iter().copied().find(|kind| kind.kind == object.kind()).expect("a known kind");
+    (ObjectId::new(kind, Key::new(object.namespace(), object.name())), kind)
+}
+
+pub fn id(kind: &'static Kind, name: &str) -> ObjectId {
+    ObjectId::new(kind, Key::new(if kind.namespaced { NAMESPACE } else { "" }, name))
+}
+
+impl Cluster {
+    pub fn new() -> Cluster {
+        Cluster {
+            store: BTreeMap::new(),
+            snapshot: Snapshot::default(),
+            now: Duration::from_secs(1000),
+            seen: BTreeMap::new(),
+            conflicts: BTreeSet::new(),
+            news: Vec::new(),
+            wakes: BTreeMap::new(),
+            version: 256,
+            count: 0,
+        }
+    }
+
+    fn fresh(&mut self) -> String {
+        self.count += 1;
+        format!("uid-{}", self.count)
+    }
+
+    /// Puts an object as the API would; the leader hears of it with the next [`Cluster::tell`].
+    pub fn put(&mut self, object: Value) {
+        let mut object = Object(object);
+        let (id, kind) = id_of(&object);
+        match self.store.get(&id).cloned() {
+            Some(before) => object.stamp_changed(&before),
+            None => {
+                let uid = self.fresh();
+                object.stamp_new(&uid, self.wall());
+            }
+        }
+        self.commit_put(id, kind, object);
+    }
+
+    fn commit_put(&mut self, id: ObjectId, kind: &'static Kind, mut object: Object) {
+        self.version += 256;
+        object.metadata_mut().insert("resourceVersion".to_owned(), json!(self.version.to_string()));
+        if kind.kind == "Pod" {
+            self.note_pod(&object);
+        }
+        self.news.push(News::Put(kind, object.0.clone()));
+        self.store.insert(id, object);
+    }
+
+    /// A pod is its UID, bound to a node once.
+    fn note_pod(&mut self, pod: &Object) {
+        let node = pod.spec()["nodeName"].as_str().map(str::to_owned);
+        if let Some(Some(bound)) = self.seen.get(pod.uid()) {
+            assert_eq!(Some(bound), node.as_ref(), "pod {} moved", pod.name());
+        }
+        self.seen.insert(pod.uid().to_owned(), node);
+    }
+
+    pub fn remove(&mut self, id: &ObjectId) {
+        self.version += 256;
+        if self.store.remove(id).is_some() {
+            self.news.push(News::Gone(id.clone(), self.version));
+        }
+    }
+
+    pub fn change(&mut self, id: &ObjectId, change: impl FnOnce(&mut Value)) {
+        if let Some(mut object) = self.store.get(id).cloned() {
+            change(&mut object.0);
+            self.put_raw(object.0);
+        }
+    }
+
+    fn put_raw(&mut self, object: Value) {
+        let mut object = Object(object);
+        let (id, kind) = id_of(&object);
+        let deletion = object.0["metadata"].get("deletionTimestamp").cloned();
+        if let Some(before) = self.store.get(&id).cloned() {
+            object.stamp_changed(&before);
+        }
+        if let Some(deletion) = deletion {
+            object.metadata_mut().insert("deletionTimestamp".to_owned(), deletion);
+        }
+        self.commit_put(id, kind, object);
+    }
+
+    /// The leader hears of everything that happened.
+    pub fn tell(&mut self) {
+        for news in std::mem::take(&mut self.news) {
+            match news {
+                News::Put(kind, object) => self.snapshot.put(read(kind, &object, self.now), self.now),
+                News::Gone(id, version) => {
+                    if self.snapshot.meta(&id).is_none_or(|meta| meta.version < version) {
+                        self.snapshot.remove(&id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn wall(&self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(1_790_000_000_000 + self.now.as_millis() as i64).expect("a time")
+    }
+
+    /// A new leader: it knows what the store says and nothing else.
+    pub fn restart(&mut self) {
+        self.news.clear();
+        self.wakes.clear();
+        self.snapshot = Snapshot::default();
+        for object in self.store.values() {
+            let (_, kind) = id_of(object);
+            self.snapshot.put(read(kind, &object.0, self.now), self.now);
+        }
+        let units = self.snapshot.all_units();
+        units.into_iter().for_each(|unit| self.snapshot.mark(unit));
+    }
+
+    /// Plans what is due, and gives the units too, without doing anything.
+    pub fn decide(&mut self) -> Plan {
+        let due: Vec<Unit> = self.wakes.iter().filter(|(_, at)| **at <= self.now).map(|(unit, _)| unit.clone()).collect();
+        due.into_iter().chain(std::mem::take(&mut self.conflicts)).for_each(|unit| self.snapshot.mark(unit));
+        let units = self.snapshot.take_dirty();
+        for unit in &units {
+            self.wakes.remove(unit);
+        }
+        let plan = plan_units(&self.snapshot, units, self.now);
+        self.wakes.extend(plan.wakes.iter().cloned());
+        plan
+    }
+
+    /// One turn of the loop.
+    pub fn turn(&mut self) -> Plan {
+        let plan = self.decide();
+        self.carry_out(&plan);
+        plan
+    }
+
+    /// Commits each unit's actions as the loop does: all or nothing, guarded by versions.
+    pub fn carry_out(&mut self, plan: &Plan) {
+        let mut units: BTreeMap<Unit, Vec<Action>> = BTreeMap::new();
+        for step in &plan.actions {
+            units.entry(step.unit.clone()).or_default().push(step.action.clone());
+        }
+        for (unit, actions) in units {
+            if !self.commit(&actions) {
+                self.conflicts.insert(unit);
+            }
+        }
+    }
+
+    fn commit(&mut self, actions: &[Action]) -> bool {
+        for action in actions {
+            match action {
+                Action::Resolve { deployment, typed, image } => {
+                    let exact = Resolution::Done(format!("{image}@sha256:0").as_str().into());
+                    self.snapshot.resolutions.insert((deployment.clone(), typed.clone()), exact);
+                    self.snapshot.mark(Unit::Deployment(deployment.clone()));
+                }
+                Action::RollBack { app, generation, to, why } => self.roll_back(&app.name, *generation, *to, why),
+                _ => {}
+            }
+        }
+        let wanted = reads(actions.iter(), &self.snapshot);
+        let found = wanted.into_iter().filter_map(|id| self.store.get(&id).cloned().map(|object| (id, object))).collect();
+        let (mut uids, mut names) = (self.count, self.count);
+        let mut uid = || {
+            uids += 1;
+            format!("uid-{uids}")
+        };
+        let mut suffix = || {
+            names += 1;
+            format!("{names}")
+        };
+        let mut fresh = Fresh { uid: &mut uid, suffix: &mut suffix, now: self.wall() };
+        let Ok(all) = writes(actions, found, &self.snapshot, &mut fresh) else { return false };
+        self.count = uids.max(names);
+        if !all.iter().all(|write| self.holds(write)) {
+            return false;
+        }
+        let before = self.news.len();
+        all.into_iter().for_each(|write| self.write(write));
+        // What the leader wrote itself it knows at once; news of others stay untold.
+        let own = self.news.split_off(before);
+        let untold = std::mem::replace(&mut self.news, own);
+        self.tell();
+        self.news = untold;
+        true
+    }
+
+    fn holds(&self, write: &Write) -> bool {
+        let version = |id: &ObjectId| self.store.get(id).map(Object::resource_version);
+        match write {
+            Write::Create(object) => version(&id_of(object).0).is_none(),
+            Write::Update(object) => version(&id_of(object).0) == Some(object.resource_version()),
+            Write::Delete { kind, namespace, name, resource_version } => {
+                version(&ObjectId::new(kind, Key::new(namespace, name))) == *resource_version
+            }
+            Write::Guard(Guard::Modified(key, revision)) => self.revision(key) == Some(*revision),
+            Write::Guard(Guard::Absent(key)) => self.revision(key).is_none(),
+            Write::Guard(Guard::Exists(key)) => self.revision(key).is_some(),
+        }
+    }
+
+    fn revision(&self, key: &str) -> Option<u64> {
+        let name = key.rsplit('/').next()?;
+        self.store.get(&ObjectId::new(&kinds::LEASE, Key::new(LEASES, name))).map(|lease| lease.resource_version() / 256)
+    }
+
+    fn write(&mut self, write: Write) {
+        match write {
+            Write::Create(object) => {
+                let (id, kind) = id_of(&object);
+                if kind.kind == "Pod" {
+                    assert!(!self.seen.contains_key(object.uid()), "the UID {} is used again", object.uid());
+                }
+                self.commit_put(id, kind, object);
+            }
+            Write::Update(object) => {
+                let (id, kind) = id_of(&object);
+                self.commit_put(id, kind, object);
+            }
+            Write::Delete { kind, namespace, name, .. } => self.remove(&ObjectId::new(kind, Key::new(&namespace, &name))),
+            Write::Guard(_) => {}
+        }
+    }
+
+    pub fn all(&self, kind: &'static Kind) -> Vec<Object> {
+        self.store.iter().filter(|(id, _)| id.kind == kind.kind).map(|(_, object)| object.clone()).collect()
+    }
+
+    pub fn get(&self, kind: &'static Kind, name: &str) -> Option<&Object> {
+        self.store.get(&id(kind, name))
+    }
+
+    // What people and the API do.
+
+    pub fn node(&mut self, name: &str, memory: &str, labels: Value) {
+        self.put(json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels},
+            "status": {"capacity": {"memory": memory, "cpu": "4"}, "conditions": [{"type": "Ready", "status": "True"}]},
+        }));
+        self.lease(name);
+    }
+
+    pub fn lease(&mut self, node: &str) {
+        let turn = self.version;
+        self.put(json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node, "namespace": LEASES},
+            "spec": {"holderIdentity": node, "leaseTransitions": turn},
+        }));
+    }
+
+    pub fn service(&mut self, name: &str, selector: Value, owner: Option<Value>) {
+        self.put(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "namespace": NAMESPACE, "ownerReferences": owner.into_iter().collect::<Vec<_>>()},
+            "spec": {"selector": selector, "ports": [{"port": 80}]},
+        }));
+    }
+
+    /// A Deployment as `name` with these pods; `more` goes into its spec. Keeps its status.
+    pub fn deployment(&mut self, name: &str, replicas: u32, image: &str, memory: &str, owner: Option<(Value, Value)>, more: Value) {
+        let (owner, labels) = owner.unzip();
+        let labels = labels.unwrap_or_else(|| json!({"app": name}));
+        let mut object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {
+                "name": name, "namespace": NAMESPACE, "labels": labels, "annotations": {names::ON_FAILURE: "rollback"},
+                "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
+            },
+            "spec": {
+                "replicas": replicas, "selector": {"matchLabels": labels}, "progressDeadlineSeconds": 60, "revisionHistoryLimit": 2,
+                "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": name, "image": image, "resources": {"requests": {"memory": memory}}}]},
+                },
+            },
+        });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        if let Some(before) = self.get(&kinds::DEPLOYMENT, name) {
+            object["status"] = before.status().clone();
+            let revision = before.annotation(names::REVISION).unwrap_or("0").to_owned();
+            object["metadata"]["annotations"][names::REVISION] = json!(revision);
+        }
+        self.put(object);
+    }
+
+    /// One App with its services as `name: (replicas, image)`, expanded as the API does it.
+    pub fn app(&mut self, name: &str, services: &BTreeMap<String, (u32, String)>, rolled_back: Option<&str>) {
+        let spec: Value =
+            services.iter().map(|(s, (replicas, image))| (s.clone(), json!({"replicas": replicas, "image": image}))).collect();
+        let status = self.get(&kinds::APP, name).map(|app| app.status().clone()).unwrap_or(Value::Null);
+        let annotations = rolled_back.map(|why| json!({names::ROLLED_BACK: why})).unwrap_or(json!({}));
+        self.put(json!({
+            "apiVersion": "wctl.dev/v1", "kind": "App", "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations},
+            "spec": {"services": spec}, "status": status,
+        }));
+        let app = self.get(&kinds::APP, name).expect("the App").clone();
+        let owner = app.controller_reference();
+        let generation = app.generation();
+        self.put(json!({
+            "apiVersion": "apps/v1", "kind": "ControllerRevision",
+            "metadata": {"name": format!("{name}-{generation}"), "namespace": NAMESPACE, "ownerReferences": [owner]},
+            "revision": generation, "data": spec,
+        }));
+        for (service, (replicas, image)) in services {
+            let full = format!("{name}-{service}");
+            let labels = json!({names::APP: name, names::SERVICE: service});
+            self.service(&full, labels.clone(), Some(owner.clone()));
+            self.deployment(&full, *replicas, image, "64Mi", Some((owner.clone(), labels)), json!({}));
+        }
+    }
+
+    fn roll_back(&mut self, name: &str, generation: i64, to: i64, why: &str) {
+        let Some(app) = self.get(&kinds::APP, name) else { return };
+        if app.generation() != generation {
+            return;
+        }
+        let old = self.get(&kinds::CONTROLLER_REVISION, &format!("{name}-{to}")).expect("the good revision is kept");
+        let service = |(name, spec): (&String, &Value)| {
+            (name.clone(), (spec["replicas"].as_u64().unwrap_or(0) as u32, spec["image"].as_str().unwrap_or("").to_owned()))
+        };
+        let services = old.0["data"].as_object().into_iter().flatten().map(service).collect();
+        self.app(name, &services, Some(why));
+    }
+
+    // What agents do.
+
+    pub fn report(&mut self, pod: &str, ready: bool, trouble: Option<(&str, &str)>) {
+        let status = if ready { "True" } else { "False" };
+        self.change(&id(&kinds::POD, pod), |pod| {
+            pod["status"]["phase"] = json!("Running");
+            pod["status"]["podIP"] = json!("10.0.0.1");
+            let others = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let mut conditions: Vec<Value> = others.into_iter().filter(|c| c["type"] != "Ready").collect();
+            conditions.push(json!({"type": "Ready", "status": status}));
+            pod["status"]["conditions"] = json!(conditions);
+            pod["status"]["containerStatuses"] = match trouble {
+                Some((reason, message)) => json!([{"ready": false, "state": {"waiting": {"reason": reason, "message": message}}}]),
+                None => json!([{"ready": ready}]),
+            };
+        });
+    }
+
+    /// Every pod whose image does not say `bad` becomes ready, those on their way out go; whether anything changed.
+    pub fn agents(&mut self) -> bool {
+        let mut changed = false;
+        for pod in self.all(&kinds::POD) {
+            if pod.spec()["nodeName"].is_null() {
+                continue;
+            }
+            let ready = scheduler_ready(&pod);
+            let bad = pod.spec()["containers"][0]["image"].as_str().is_some_and(|image| image.contains("bad"));
+            if pod.deletion_timestamp().is_some() {
+                self.remove(&id(&kinds::POD, pod.name()));
+                changed = true;
+            } else if !ready && !bad {
+                self.report(pod.name(), true, None);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Turns and agents in turn until neither has anything to do.
+    pub fn settle(&mut self) {
+        for _ in 0..500 {
+            self.tell();
+            let plan = self.turn();
+            let busy = self.agents();
+            if plan.actions.is_empty() && !busy && self.conflicts.is_empty() && self.snapshot.is_clean() {
+                return;
+            }
+        }
+        panic!("it does not settle: {}", self.decide());
+    }
+}
+
+pub fn scheduler_ready(pod: &Object) -> bool {
+    pod.status()["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
