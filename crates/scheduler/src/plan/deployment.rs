@@ -3,7 +3,7 @@
 use super::draft::{Creation, Draft, Outcome, id_of};
 use super::pods::{Group, troubles};
 use super::rollout::{Ask, Have, targets};
-use super::status::{self, LATE, PROVEN, Totals, Turn};
+use super::status::{self, LATE, PROVEN, STOPPED, Totals, Turn};
 use super::{Action, NewSet};
 use crate::model::{Deployment, Key, Name, ObjectId, ReplicaSet, Resolution, SetStatus, Template, Unit};
 use sha2::{Digest, Sha256};
@@ -178,8 +178,9 @@ impl<'a> Turnover<'a> {
                 let set = new_set(draft, self.deployment, image.clone(), self.newest + 1, next);
                 self.newest += 1;
                 create(draft, &self.unit, &set.set, &self.deployment.template, next);
-                tell_scaled(draft, &self.unit, &set.set, 0, next);
+                let name = set.set.clone();
                 draft.act(&self.unit, Action::CreateSet(set));
+                tell_scaled(draft, &self.unit, &name, 0, next);
                 totals.replicas += next;
                 totals.updated += next;
                 true
@@ -217,7 +218,7 @@ impl<'a> Turnover<'a> {
         }
         self.explain(draft, totals);
         let outcome = Outcome {
-            proven: &*verdict.status.is_progressing.reason == PROVEN,
+            proven: matches!(&*verdict.status.is_progressing.reason, PROVEN | STOPPED),
             late: &*verdict.status.is_progressing.reason == LATE,
             status: verdict.status,
             revision,
@@ -284,9 +285,7 @@ fn change_set<'a>(
     if status != set.status || target != set.replicas || revision != set.revision {
         draft.act(unit, Action::ChangeSet { set: set.meta.key.clone(), replicas: target, revision, status });
     }
-    if target != set.replicas {
-        tell_scaled(draft, unit, &set.meta.key, set.replicas, target);
-    }
+    tell_scaled(draft, unit, &set.meta.key, set.replicas, target);
     totals.replicas += status.replicas;
     totals.ready += status.ready;
     totals.available += status.available;
@@ -295,6 +294,9 @@ fn change_set<'a>(
 
 fn tell_scaled(draft: &mut Draft, unit: &Unit, set: &Key, from: u32, to: u32) {
     let Unit::Deployment(key) = unit else { return };
+    if from == to {
+        return;
+    }
     let about = ObjectId { kind: "Deployment", key: key.clone() };
     draft.tell(unit, about, "Scaled", false, format!("{} goes from {from} to {to} pods", set.name));
 }

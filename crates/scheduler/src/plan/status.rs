@@ -41,7 +41,9 @@ pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: T
     let moved = turn.new_revision || more || fewer_old;
     let reason = |condition: &Condition| condition.reason.to_string();
     let proven = reason(&was.is_progressing) == PROVEN && !turn.new_revision && !turn.unresolved;
-    let (progressing, progressed, due) = if complete {
+    let (progressing, progressed, due) = if complete && deployment.replicas == 0 && !proven {
+        (Condition::new("True", STOPPED, "no pods are asked for"), moved, None)
+    } else if complete {
         (Condition::new("True", PROVEN, "all pods of the revision are ready"), moved || !proven, None)
     } else if deployment.paused {
         (Condition::new("Unknown", "DeploymentPaused", "the rollout is paused"), false, None)
@@ -65,12 +67,14 @@ pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: T
 
 /// The reason of a revision that was ready as a whole.
 pub(super) const PROVEN: &str = "NewReplicaSetAvailable";
+/// The reason of a revision that was never asked for a pod: it has shown nothing yet.
+pub(super) const STOPPED: &str = "Stopped";
 /// The reason of a revision that was not ready in time.
 pub(super) const LATE: &str = "ProgressDeadlineExceeded";
 
 fn moving(deployment: &Deployment, moved: bool, turn: Turn, now: Duration) -> (Condition, bool, Option<Duration>) {
     let was = &deployment.status.is_progressing;
-    let started = &*was.reason == PROVEN || was.reason.is_empty();
+    let started = matches!(&*was.reason, PROVEN | STOPPED | "");
     let due = deployment.deadline.map(|deadline| deployment.progressed + deadline);
     if !moved && !started && due.is_some_and(|due| due <= now) {
         let seconds = deployment.deadline.unwrap_or_default().as_secs();
@@ -80,6 +84,10 @@ fn moving(deployment: &Deployment, moved: bool, turn: Turn, now: Duration) -> (C
     let failed_before = &*was.reason == LATE && deployment.status.observed == deployment.meta.generation;
     if failed_before && !moved {
         return (was.clone(), false, None);
+    }
+    let under_way = matches!(&*was.reason, "NewReplicaSetCreated" | "ReplicaSetUpdated") && was.is_true();
+    if under_way && !moved && !turn.unresolved {
+        return (was.clone(), false, due);
     }
     let going = match turn {
         Turn { unresolved: true, .. } => Condition::new("True", "ResolvingImage", "the image's exact digest is being asked for"),
