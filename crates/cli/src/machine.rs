@@ -1,6 +1,5 @@
 //! Server and node in this process, over one data folder.
 
-use std::future::Future;
 use std::net::TcpListener;
 
 use anyhow::{Context, Result, anyhow};
@@ -78,8 +77,8 @@ impl Control {
     }
 
     /// Ends only if the server ends by itself.
-    pub fn failed(&mut self) -> impl Future<Output = Result<()>> + '_ {
-        async { ended((&mut self.task).await, "server").and(Err(anyhow!("the server ended by itself"))) }
+    pub async fn failed(&mut self) -> Result<()> {
+        ended((&mut self.task).await, "server").and(Err(anyhow!("the server ended by itself")))
     }
 }
 
@@ -91,8 +90,8 @@ impl Worker {
     }
 
     /// Ends only if the node ends by itself.
-    pub fn failed(&mut self) -> impl Future<Output = Result<()>> + '_ {
-        async { ended((&mut self.task).await, "node").and(Err(anyhow!("the node ended by itself"))) }
+    pub async fn failed(&mut self) -> Result<()> {
+        ended((&mut self.task).await, "node").and(Err(anyhow!("the node ended by itself")))
     }
 }
 

@@ -14,8 +14,6 @@ use crate::sandbox::link::Linked;
 
 mod compile;
 mod folder;
-#[cfg(test)]
-mod tests;
 
 pub use compile::{COMPILE_CHILD, Compiler, compile_child};
 use folder::Folder;

@@ -205,7 +205,7 @@ impl PodLog {
     /// Brings gathered lines to disk; with `all`, unfinished ones too. Whether unfinished ones are left.
     fn flush(&self, all: bool) -> bool {
         let _files = self.files.lock();
-        let (lines, left) = self.gather.lock().take(all.then_some(Duration::ZERO).unwrap_or(PARTIAL));
+        let (lines, left) = self.gather.lock().take(if all { Duration::ZERO } else { PARTIAL });
         if !lines.is_empty() {
             if let Err(error) = self.append(&lines) {
                 self.gather.lock().lost(lines.len() as u64);

@@ -1,5 +1,7 @@
 //! Prints how many commits the embedded store acknowledges each second, from one caller and from 64: `commits [FOLDER] [SECONDS]`.
 
+#![allow(clippy::disallowed_methods, reason = "only the pure core may not ask the clock or draw lots")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

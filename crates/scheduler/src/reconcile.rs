@@ -85,6 +85,8 @@ async fn lead(objects: &Objects, resolver: &Arc<dyn Resolve>, apps: &Arc<dyn App
 }
 
 type Asked = (crate::model::Key, Name);
+/// What a registry said of a tag: its digest, or why not.
+type Answer = (Asked, Result<String, String>);
 
 struct Leader {
     hands: apply::Hands,
@@ -93,7 +95,7 @@ struct Leader {
     snapshot: Snapshot,
     clock: Clock,
     wakes: BTreeMap<Unit, Duration>,
-    answers: (mpsc::UnboundedSender<(Asked, Result<String, String>)>, mpsc::UnboundedReceiver<(Asked, Result<String, String>)>),
+    answers: (mpsc::UnboundedSender<Answer>, mpsc::UnboundedReceiver<Answer>),
     registry: Arc<tokio::sync::Semaphore>,
 }
 

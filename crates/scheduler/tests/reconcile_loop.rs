@@ -1,5 +1,7 @@
 //! The loop over a real store: a Deployment becomes ready pods behind a Service, and goes as a whole.
 
+#![allow(clippy::disallowed_methods, reason = "only the pure core may not ask the clock or draw lots")]
+
 use async_trait::async_trait;
 use scheduler::kinds::{self, Kind};
 use scheduler::objects::{Object, Objects, Seal, Write};

@@ -151,8 +151,11 @@ fn text(kind: Kind, name: &str, key: &str, value: Vec<u8>) -> Result<String, Err
 struct Reader {
     values: Arc<dyn Values>,
     namespace: String,
-    read: BTreeMap<(Kind, String), Option<BTreeMap<String, Vec<u8>>>>,
+    read: BTreeMap<(Kind, String), Option<Data>>,
 }
+
+/// The values of one Secret or ConfigMap.
+type Data = BTreeMap<String, Vec<u8>>;
 
 impl Reader {
     async fn add(&mut self, kind: Kind, name: &str, optional: Option<bool>, prefix: Option<&str>, env: &mut Env) -> Result<(), Error> {

@@ -71,7 +71,7 @@ impl Record {
         if let Some(detail) = &self.detail {
             text(out, "detail", detail);
         }
-        let _ = write!(out, ",\"ms\":{:.3},\"bytes\":{}}}\n", self.took.as_secs_f64() * 1000.0, self.bytes);
+        let _ = writeln!(out, ",\"ms\":{:.3},\"bytes\":{}}}", self.took.as_secs_f64() * 1000.0, self.bytes);
     }
 }
 

@@ -110,7 +110,7 @@ struct Room<'a> {
 impl Room<'_> {
     /// In thousandths, the scarcer of memory and CPU.
     fn fullness(&self) -> u64 {
-        let full = |free: u64, of: u64| if of == 0 { 0 } else { 1000 - 1000 * free.min(of) / of };
+        let full = |free: u64, of: u64| (1000 * free.min(of)).checked_div(of).map_or(0, |share| 1000 - share);
         let capacity = self.node.capacity;
         full(self.free.memory, capacity.memory).max(full(self.free.cpu, capacity.cpu))
     }

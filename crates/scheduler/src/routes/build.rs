@@ -22,7 +22,7 @@ where
 {
     let backends = backends(services, slices);
     let mut sorted: Vec<&Ingress> = ingresses.iter().map(Borrow::borrow).collect();
-    sorted.sort_by(|a, b| age(&a.metadata).cmp(&age(&b.metadata)));
+    sorted.sort_by_key(|a| age(&a.metadata));
     let mut claims = Claims::default();
     for ingress in sorted {
         claims.take(ingress, &backends);

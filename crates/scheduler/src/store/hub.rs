@@ -245,7 +245,7 @@ mod tests {
         let mut watches: Vec<_> = ["/a", "/a", "/b/c"].iter().map(|prefix| watch(&hub, &history, prefix, 0)).collect();
         watches.iter_mut().for_each(|watch| assert!(watch.next().now_or_never().is_none()));
         assert_eq!(hub.watchers(), 3);
-        watches.remove(0);
+        drop(watches.remove(0));
         assert_eq!(hub.watchers(), 2);
         drop(watches);
         assert_eq!(hub.watchers(), 0);

@@ -108,7 +108,7 @@ impl Store for Memory {
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<()> {
-        self.state.end(lease, |_| true).map_or(Err(Error::NoLease(lease)), Ok)
+        self.state.end(lease, |_| true).ok_or(Error::NoLease(lease))
     }
 
     async fn compact(&self, revision: Revision) -> Result<()> {

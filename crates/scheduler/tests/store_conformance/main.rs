@@ -1,5 +1,7 @@
 //! The rules of the store, which every engine keeps. An engine joins by a variant of [`Engine`].
 
+#![allow(clippy::disallowed_methods, reason = "only the pure core may not ask the clock or draw lots")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
