@@ -20,8 +20,8 @@ async fn prepare(cache: &Cache, wasm: Bytes) -> Result<Arc<Code>, Error> {
 
 /// The file of compiled code.
 fn file(dir: &Path) -> PathBuf {
-    let files = std::fs::read_dir(dir.join("code")).unwrap().map(|file| file.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).next().unwrap()
+    let mut files = std::fs::read_dir(dir.join("code")).unwrap().map(|file| file.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|extension| extension == "cwasm")).unwrap()
 }
 
 async fn serves(code: Arc<Code>) {
