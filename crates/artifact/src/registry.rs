@@ -122,6 +122,16 @@ pub struct Resolved {
     pub size: u64,
 }
 
+impl Resolved {
+    /// The digest to pin, if a node can run this; otherwise why not, and what to do instead.
+    pub fn component(self) -> Result<Digest, Failure> {
+        match self.kind {
+            Kind::Component => Ok(self.digest),
+            other => Err(Failure::Kind(other)),
+        }
+    }
+}
+
 /// A component that has been pulled and verified.
 #[derive(Debug, Clone)]
 pub struct Artifact {

@@ -202,6 +202,8 @@ impl Blobs {
         let entry = Entry::of(&parsed, bytes.len() as u64)?;
         self.put(bytes).await?;
         let _sweep = self.0.sweep.read().await;
+        // The manifest's own bytes too may have been swept since they were put.
+        self.check_has(&digest, entry.size)?;
         self.check_needs(&parsed)?;
         let stored = entry.stored(&digest);
         self.change(repository, |repository| {
@@ -217,11 +219,16 @@ impl Blobs {
 
     fn check_needs(&self, parsed: &Parsed) -> Result<(), Error> {
         for need in parsed.blobs()?.into_iter().chain(parsed.children()?) {
-            if self.size(&need.digest)? != Some(need.size) {
-                return Err(Error::MissingBlob { digest: need.digest, size: need.size });
-            }
+            self.check_has(&need.digest, need.size)?;
         }
         Ok(())
+    }
+
+    fn check_has(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+        match self.size(digest)? {
+            Some(found) if found == size => Ok(()),
+            _ => Err(Error::MissingBlob { digest: *digest, size }),
+        }
     }
 
     /// Removes a tag, or a manifest with all tags that point at it. Its blobs go when the store is next pruned.

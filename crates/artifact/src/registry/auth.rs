@@ -123,7 +123,9 @@ async fn token(http: &Http, challenged: &Answer, service: &Service<'_>, wanted: 
 
 fn request(mut url: Url, service: &Service<'_>, credential: Option<&Credential>) -> (Ask, Option<HeaderValue>) {
     let mut fields: Vec<(&str, &str)> = service.service.map(|service| ("service", service)).into_iter().collect();
-    fields.push(("scope", service.scope));
+    if !service.scope.is_empty() {
+        fields.push(("scope", service.scope));
+    }
     match credential {
         Some(Credential::Identity(token)) => {
             fields.extend([("grant_type", "refresh_token"), ("client_id", "wctl"), ("refresh_token", token)]);

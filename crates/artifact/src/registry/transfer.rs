@@ -68,8 +68,8 @@ impl Download<'_> {
         }
         let answer = match self.remote.ask(&ask, Rights::Pull).await {
             Ok(answer) => answer,
-            // Once something has come, a registry that is away for a moment is worth another try.
-            Err(Failure::Unreachable { .. }) if !self.bytes.is_empty() => return Ok(Attempt::BrokeOff),
+            // A connection that broke is worth another try; one that never was only when something has come before.
+            Err(Failure::Unreachable { source, .. }) if !self.bytes.is_empty() || !source.is_connect() => return Ok(Attempt::BrokeOff),
             Err(failure) => return Err(failure),
         };
         let response = self.remote.succeeded(answer, &self.what).await?.response;

@@ -345,3 +345,72 @@ fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Opti
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http() -> Http {
+        Http::new(Trust::System(Vec::new()), &Options::default()).unwrap()
+    }
+
+    /// A port of this machine, and how many have connected to it.
+    async fn recorder() -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+        let count = seen.clone();
+        tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        });
+        (port, seen)
+    }
+
+    #[tokio::test]
+    async fn r12_a_public_registry_never_leads_to_this_machine() {
+        let (port, seen) = recorder().await;
+        for scheme in ["http", "https"] {
+            for host in ["localhost", "127.0.0.1", "[::1]", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"] {
+                for class in [Class::Public, Class::Private] {
+                    let mut ask = Ask::new(Method::GET, parse_url(&format!("{scheme}://{host}:{port}/")).unwrap());
+                    ask.named_by = Some(class);
+                    let refused = http().send_once(&ask, None).await.map(|_| ()).unwrap_err();
+                    assert!(matches!(refused, Failure::Address { .. }), "{scheme}://{host}: {refused:?}");
+                }
+            }
+        }
+        assert_eq!(seen.load(std::sync::atomic::Ordering::SeqCst), 0, "a connection was tried");
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_refused_but_for_this_machine_and_configured_hosts() {
+        let ask = |url: &str| Ask::new(Method::GET, parse_url(url).unwrap());
+        assert!(matches!(http().send_once(&ask("http://registry.example/"), None).await, Err(Failure::Redirect { .. })));
+        assert_eq!(http().allowed(&ask("http://localhost:1/")).unwrap(), Allowed::LoopbackOnly);
+        let options = Options { plain_http: ["lan.example:5000".to_string()].into(), ..Options::default() };
+        let lan = Http::new(Trust::System(Vec::new()), &options).unwrap();
+        assert_eq!(lan.allowed(&ask("http://lan.example:5000/")).unwrap(), Allowed::Named);
+        assert!(lan.allowed(&ask("http://lan.example:5001/")).is_err());
+    }
+
+    #[test]
+    fn locations_stay_secure() {
+        let follow =
+            |from: &str, to: &'static str| join(&parse_url(from).unwrap(), &HeaderValue::from_static(to)).map(|url| url.to_string()).ok();
+        assert_eq!(follow("https://a.example/v2/x", "/v2/y").as_deref(), Some("https://a.example/v2/y"));
+        assert_eq!(follow("https://a.example/v2/x", "https://b.example/y").as_deref(), Some("https://b.example/y"));
+        assert_eq!(follow("https://a.example/v2/x", "http://a.example/y"), None);
+        assert_eq!(follow("http://localhost:5000/", "http://127.0.0.1:5001/y").as_deref(), Some("http://127.0.0.1:5001/y"));
+        assert_eq!(follow("http://localhost:5000/", "http://b.example/y"), None);
+        assert_eq!(follow("https://a.example/", "https://user@b.example/y"), None);
+    }
+
+    #[test]
+    fn mistakes_in_certificates_are_told_at_once() {
+        for pem in ["", "nonsense", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"] {
+            assert!(Http::new(Trust::System(vec![pem.to_string()]), &Options::default()).is_err(), "{pem:?}");
+            assert!(Http::new(Trust::Only(pem.to_string()), &Options::default()).is_err(), "{pem:?}");
+        }
+    }
+}

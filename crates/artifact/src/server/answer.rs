@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ALLOW, HeaderName};
 
+use super::content::set;
 use crate::blobs;
 use crate::manifest;
 use crate::registry::sentence;
@@ -55,12 +56,12 @@ pub(super) struct Refusal {
     status: u16,
     code: Code,
     message: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, String)>,
 }
 
 impl Refusal {
     pub fn new(status: u16, code: Code, message: impl Into<String>) -> Refusal {
-        Refusal { status, code, message: message.into(), headers: HeaderMap::new() }
+        Refusal { status, code, message: message.into(), headers: Vec::new() }
     }
 
     pub fn method(allowed: &'static str) -> Refusal {
@@ -68,9 +69,7 @@ impl Refusal {
     }
 
     pub fn with(mut self, name: HeaderName, value: &str) -> Refusal {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
-        }
+        self.headers.push((name, value.to_string()));
         self
     }
 }
@@ -79,7 +78,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = serde_json::json!({ "errors": [{ "code": self.code.text(), "message": self.message }] });
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, self.headers, Json(body)).into_response()
+        let mut response = (status, Json(body)).into_response();
+        self.headers.into_iter().for_each(|(name, value)| set(&mut response, name, &value));
+        response
     }
 }
 
