@@ -8,6 +8,7 @@ mod failure;
 mod find;
 mod guard;
 mod layer;
+mod location;
 mod remote;
 mod transfer;
 mod wire;
@@ -167,7 +168,7 @@ impl Client {
             Some(Embedded::Local(blobs)) => Some(Inside::Local(blobs.clone())),
             Some(Embedded::Remote { url, token, ca_pem }) => Some(Inside::Remote {
                 http: Arc::new(Http::new(wire::Trust::Only(ca_pem.clone()), &options)?),
-                url: wire::parse_url(url)?,
+                url: location::parse_url(url)?,
                 token: token.clone(),
             }),
         };

@@ -13,8 +13,9 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::location::{join, shown_url};
 use super::remote::read;
-use super::wire::{Answer, Ask, Http, join, shown_url};
+use super::wire::{Answer, Ask, Http};
 use crate::credentials::Credential;
 use crate::digest::shown;
 

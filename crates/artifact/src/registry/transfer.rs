@@ -8,8 +8,9 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::Failure;
+use super::location::{join, shown_url};
 use super::remote::{CONTENT_DIGEST, Remote, Rights, read};
-use super::wire::{Answer, Ask, join, shown_url};
+use super::wire::{Answer, Ask};
 use crate::blobs::{Blobs, Name};
 use crate::digest::Digest;
 use crate::manifest::{Described, Document, INDEX, LARGEST, MANIFEST, parse};

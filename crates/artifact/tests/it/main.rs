@@ -8,3 +8,4 @@ mod server;
 mod support;
 mod tls;
 mod tools;
+mod transfers;

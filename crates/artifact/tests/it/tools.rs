@@ -102,11 +102,11 @@ async fn skopeo_copies_between_dockers_registry_and_ours_both_ways() {
     let client = client();
     client.push(&format!("{}/acme/hello:1", theirs.address).parse().unwrap(), &packed).await.unwrap();
     let docker = |address: SocketAddr, rest: &str| format!("docker://{address}/{rest}");
-    let copy = ["copy", "--src-tls-verify=false", "--dest-tls-verify=false"];
-    skopeo(&[&copy[..], &[&docker(theirs.address, "acme/hello:1"), &docker(ours, "deep/er/hello:2")]].concat()).await;
+    let copy = async |from: String, to: String| skopeo(&["copy", "--src-tls-verify=false", "--dest-tls-verify=false", &from, &to]).await;
+    copy(docker(theirs.address, "acme/hello:1"), docker(ours, "deep/er/hello:2")).await;
     let artifact = client.pull(&format!("{ours}/deep/er/hello:2").parse().unwrap()).await.unwrap();
     assert_eq!((artifact.digest, artifact.wasm), (packed.digest, packed.layer.clone()));
-    skopeo(&[&copy[..], &[&docker(ours, "deep/er/hello:2"), &docker(theirs.address, "back/hello:3")]].concat()).await;
+    copy(docker(ours, "deep/er/hello:2"), docker(theirs.address, "back/hello:3")).await;
     let back = client.pull(&format!("{}/back/hello:3", theirs.address).parse().unwrap()).await.unwrap();
     assert_eq!((back.digest, back.wasm), (packed.digest, packed.layer));
 }
