@@ -70,9 +70,9 @@ pub struct Parsed {
 #[derive(Debug, Clone)]
 pub enum Document {
     /// Config and layers.
-    Manifest(ImageManifest),
+    Manifest(Box<ImageManifest>),
     /// Other documents.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
 }
 
 /// A blob or document as its parent describes it: all three are checked when it comes.

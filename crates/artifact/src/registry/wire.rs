@@ -133,6 +133,8 @@ impl Http {
         }
         let response = match tokio::time::timeout(limit, request.send()).await {
             Err(_) => return Err(Failure::Late { url: shown_url(&ask.url), limit }),
+            // Connecting has the time for an answer too, and may be the first to see it end.
+            Ok(Err(error)) if error.is_timeout() => return Err(Failure::Late { url: shown_url(&ask.url), limit: self.limits.answer }),
             Ok(Err(error)) => return Err(unreachable(&ask.url, error)),
             Ok(Ok(response)) => response,
         };
