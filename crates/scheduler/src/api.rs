@@ -13,7 +13,9 @@ use http::{HeaderMap, Method, header, request};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Identity, Tokens};
+use crate::kinds::ROUTE_CLAIM;
 use crate::objects::Objects;
+use crate::reconcile::Resolve;
 
 mod access;
 mod admit;
@@ -30,6 +32,7 @@ mod link;
 mod logs;
 pub mod patch;
 pub mod path;
+mod pinned;
 mod policy;
 pub mod quantity;
 mod read;
@@ -51,14 +54,16 @@ pub struct Api(Arc<Inner>);
 struct Inner {
     objects: Objects,
     tokens: Tokens,
+    resolver: Arc<dyn Resolve>,
     links: link::Links,
     stop: CancellationToken,
 }
 
 impl Api {
-    /// The API over these objects, for whom these tokens know. Watches end when `stop` is cancelled.
-    pub fn new(objects: Objects, tokens: Tokens, stop: CancellationToken) -> Api {
-        Api(Arc::new(Inner { objects, tokens, links: link::Links::default(), stop }))
+    /// The API over these objects, for whom these tokens know. `resolver` looks up the tags of pods that are written by hand;
+    /// watches end when `stop` is cancelled.
+    pub fn new(objects: Objects, tokens: Tokens, resolver: Arc<dyn Resolve>, stop: CancellationToken) -> Api {
+        Api(Arc::new(Inner { objects, tokens, resolver, links: link::Links::default(), stop }))
     }
 
     /// The objects beneath.
@@ -108,6 +113,7 @@ async fn route(api: Api, head: request::Parts, body: Body) -> Result<Response> {
     // Who is not known learns nothing, not even which paths there are.
     let place = path::parse(head.uri.path());
     if matches!(place, Ok(Place::Health)) {
+        api.0.objects.resource_version().await.map_err(|e| Refusal::unavailable(e.to_string()))?;
         return Ok(([(header::CONTENT_TYPE, "text/plain")], "ok").into_response());
     }
     let given = head.extensions.get::<Identity>().cloned();
@@ -140,6 +146,9 @@ async fn dispatch(call: Call, method: &Method) -> Result<Response> {
     let named = call.target.name.is_some();
     let verb = access::verb(method, named, call.query.flag("watch"));
     access::check(&call, verb)?;
+    if call.target.kind == &ROUTE_CLAIM && !matches!(verb, "get" | "list" | "watch" | "delete") {
+        return Err(Refusal::method(&ROUTE_CLAIM, verb));
+    }
     match (part.as_str(), verb) {
         ("", "get") => read::get(call).await,
         ("", "list") => read::list(call).await,

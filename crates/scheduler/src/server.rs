@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Api;
 use crate::auth::{self, Identity, Tokens};
 use crate::kinds::NAMESPACE;
+use crate::model::LEASES;
 use crate::names;
 use crate::objects::{self, Object, Objects, Seal, Write};
 use crate::pki::Authority;
-use crate::reconcile;
+use crate::reconcile::{self, AppWriter};
 use crate::store::Store;
 use crate::store::redb::Redb;
 
@@ -134,6 +135,7 @@ pub struct Server {
     api: Api,
     blobs: Blobs,
     images: Client,
+    resolver: Arc<Images>,
     stop: CancellationToken,
 }
 
@@ -166,10 +168,11 @@ impl Server {
         let blobs = Blobs::open(folder.sub("registry")?).map_err(opening("the registry"))?;
         let options = Options { embedded: Some(Embedded::Local(blobs.clone())), ..config.registries };
         let images = Client::new(options).map_err(opening("the registry client"))?;
-        bootstrap(&objects).await.map_err(opening("the namespace default"))?;
+        bootstrap(&objects).await.map_err(opening("the first namespaces"))?;
         let stop = CancellationToken::new();
-        let api = Api::new(objects, tokens, stop.clone());
-        Ok(Server { folder, names: config.names, authority, admin_token, api, blobs, images, stop })
+        let resolver = Arc::new(Images::new(images.clone()));
+        let api = Api::new(objects, tokens, resolver.clone(), stop.clone());
+        Ok(Server { folder, names: config.names, authority, admin_token, api, blobs, images, resolver, stop })
     }
 
     /// The API for a client in this process, which is `who` without a token.
@@ -179,7 +182,7 @@ impl Server {
 
     /// Serves the API and the registry on `listener`, with TLS, and reconciles, until `shutdown`; then finishes what is under way.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let Server { folder, names, authority, api, blobs, images, stop, .. } = self;
+        let Server { folder, names, authority, api, blobs, resolver, stop, .. } = self;
         let address = |source| Error::Listen { address: listener.local_addr().map(|a| a.to_string()).unwrap_or_default(), source };
         listener.set_nonblocking(true).map_err(address)?;
         let listener =
@@ -187,7 +190,6 @@ impl Server {
         let tls = authority.server_config(&names).map_err(opening("the server's certificate"))?;
         let router = routes(&api, &blobs);
         let mut tasks = tokio::task::JoinSet::new();
-        let resolver = Arc::new(Images::new(images));
         tasks.spawn(reconcile::run(api.objects().clone(), resolver, Arc::new(api.clone()), stop.clone().cancelled_owned()));
         tasks.spawn(chores::run(api.objects().clone(), blobs, stop.clone()));
         tasks.spawn(serve::serve(listener, tls, router, stop.clone()));
@@ -213,6 +215,11 @@ impl Server {
         self.authority.ca_pem()
     }
 
+    /// The one way to roll an App back.
+    pub fn apps(&self) -> Arc<dyn AppWriter> {
+        Arc::new(self.api.clone())
+    }
+
     /// The objects, without the API in front.
     pub fn objects(&self) -> &Objects {
         self.api.objects()
@@ -235,20 +242,22 @@ fn routes(api: &Api, blobs: &Blobs) -> Router {
     Router::new().merge(registry).merge(prune).fallback_service(api.router())
 }
 
-/// What every cluster has from the first moment.
+/// What every cluster has from the first moment: the namespace that is meant when none is named, and the one of the nodes' leases.
 async fn bootstrap(objects: &Objects) -> objects::Result<()> {
-    if objects.get(&NAMESPACE, "", names::DEFAULT_NAMESPACE).await?.is_some() {
-        return Ok(());
+    for name in [names::DEFAULT_NAMESPACE, LEASES] {
+        if objects.get(&NAMESPACE, "", name).await?.is_some() {
+            continue;
+        }
+        let mut namespace = Object(json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": { "kubernetes.io/metadata.name": name } },
+            "spec": {}, "status": { "phase": "Active" },
+        }));
+        namespace.stamp_new(&uuid::Uuid::new_v4().to_string(), jiff::Timestamp::now());
+        match objects.commit(vec![Write::Create(namespace)]).await {
+            // Another server of this cluster was first.
+            Ok(_) | Err(objects::Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
-    let mut namespace = Object(json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": { "name": names::DEFAULT_NAMESPACE, "labels": { "kubernetes.io/metadata.name": names::DEFAULT_NAMESPACE } },
-        "spec": {}, "status": { "phase": "Active" },
-    }));
-    namespace.stamp_new(&uuid::Uuid::new_v4().to_string(), jiff::Timestamp::now());
-    match objects.commit(vec![Write::Create(namespace)]).await {
-        // Another server of this cluster was first.
-        Err(objects::Error::AlreadyExists { .. }) => Ok(()),
-        other => other.map(drop),
-    }
+    Ok(())
 }

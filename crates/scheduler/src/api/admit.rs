@@ -8,8 +8,11 @@ use crate::objects::Object;
 
 use super::path::Query;
 use super::status::{Cause, Refusal, Result};
-use super::{Api, Target, access, defaults, fields, grants, policy, reply, validate};
+use super::{Api, Target, access, defaults, fields, grants, patch, policy, reply, validate};
 use crate::auth::Identity;
+
+/// Most levels of an object.
+const DEEPEST: usize = 64;
 
 /// How a request wants its object looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,10 @@ impl Manner {
 
 /// Makes what a client sent an object of the target's kind, in its namespace and with its name; what says otherwise is refused.
 pub(super) fn envelope(target: &Target, mut value: Value) -> Result<Object> {
+    // What is stored must be readable again, also inside a list, by parsers that stop at a depth of 128.
+    if patch::is_deeper(&value, DEEPEST) {
+        return Err(Refusal::bad_request(format!("the object has more than {DEEPEST} levels")));
+    }
     defaults::without_nulls(&mut value);
     let kind = target.kind;
     for (field, expected) in [("apiVersion", kind.api_version()), ("kind", kind.kind.to_owned())] {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::app;
 use crate::auth::Identity;
-use crate::kinds::{APP, CONTROLLER_REVISION, Kind};
+use crate::kinds::{APP, CONTROLLER_REVISION, Kind, SECRET};
 use crate::names;
 use crate::objects::{self, Object, Write};
 use crate::reconcile::{AppWriter, Written};
@@ -31,6 +31,11 @@ pub(super) async fn writes(api: &Api, who: &Identity, app: &Object, old: Option<
     }
     writes.extend(claims::writes(api, app, &new, &base).await?);
     writes.push(revision(api, app).await?);
+    if writes.len() > objects::MAX_WRITES {
+        let what =
+            format!("this changes {} objects at once and {} fit in one step; deploy it in several", writes.len(), objects::MAX_WRITES);
+        return Err(admit::wrong(app, Cause::invalid("spec", what)));
+    }
     Ok(writes)
 }
 
@@ -40,8 +45,28 @@ fn same_name<'a>(children: &'a [Object], child: &Object) -> Option<&'a Object> {
 
 /// The Deployments, Services and Ingresses of an App.
 pub(super) fn expand(app: &Object) -> Result<Vec<Object>> {
-    let children = app::expand(&app.0).map_err(|e| admit::wrong(app, Cause::invalid("spec", e.to_string())))?;
+    let children = app::expand(&app.0).map_err(|error| match error {
+        app::Error::Spec { mistakes, .. } => Refusal::invalid(&APP, app.name(), mistakes.0.iter().map(cause).collect()),
+        other => admit::wrong(app, Cause::invalid("spec", other.to_string())),
+    })?;
     Ok(children.into_iter().map(Object).collect())
+}
+
+fn cause(mistake: &app::Mistake) -> Cause {
+    let meant = mistake.meant.as_ref().map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    Cause::invalid(mistake.path.clone(), format!("{}{meant}", mistake.message))
+}
+
+/// A sentence for each secret that an App uses and its namespace does not have: the App may come before its secrets.
+pub(super) async fn missing_secrets(api: &Api, object: &Object) -> Result<Vec<String>> {
+    let Some(spec) = (object.kind() == "App").then(|| app::AppSpec::read(object.spec()).ok()).flatten() else { return Ok(Vec::new()) };
+    if spec.secrets().is_empty() {
+        return Ok(Vec::new());
+    }
+    let found =
+        api.0.objects.get(&SECRET, object.namespace(), names::SECRETS).await.map_err(|e| reply::refusal(&SECRET, names::SECRETS, e))?;
+    let there = |name: &str| found.as_ref().is_some_and(|secret| secret.0["data"].get(name).is_some());
+    Ok(spec.missing_secrets(object.namespace(), &there))
 }
 
 async fn current(api: &Api, child: &Object) -> Result<(&'static Kind, Option<Object>)> {

@@ -131,9 +131,10 @@ impl Drop for Forget {
     }
 }
 
-/// The pieces as a body.
-pub(super) fn body(pieces: mpsc::Receiver<Bytes>) -> Body {
-    Body::from_stream(ReceiverStream::new(pieces).map(Ok::<_, std::convert::Infallible>))
+/// The pieces as a body, until `stop`.
+pub(super) fn body(pieces: mpsc::Receiver<Bytes>, stop: CancellationToken) -> Body {
+    let pieces = ReceiverStream::new(pieces).map(Ok::<_, std::convert::Infallible>);
+    Body::from_stream(pieces.take_until(stop.cancelled_owned()))
 }
 
 #[cfg(test)]

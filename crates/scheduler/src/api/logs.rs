@@ -30,7 +30,7 @@ pub(super) async fn answer(call: Call) -> Result<Response> {
     let pieces = api.0.links.ask(node, ask).await?;
     let body = match limit {
         Some(limit) => at_most(pieces, limit),
-        None => link::body(pieces),
+        None => link::body(pieces, api.0.stop.clone()),
     };
     Ok(([(header::CONTENT_TYPE, "text/plain")], body).into_response())
 }

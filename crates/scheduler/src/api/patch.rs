@@ -1,12 +1,18 @@
 //! Changes to an object that a client sends instead of the whole object.
 
 use http::HeaderMap;
+use json_patch::PatchOperation;
 use serde_json::Value;
 
+use super::body::MOST_BYTES;
 use super::status::{Refusal, Result};
 
 /// Most operations that one JSON patch may hold, as in Kubernetes.
 const MOST_OPERATIONS: usize = 10_000;
+/// Most of them that may copy: copies of copies grow without the patch growing.
+const MOST_COPIES: usize = 100;
+/// Deepest place that an operation may name.
+const DEEPEST: usize = 64;
 
 /// How a patch is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +50,39 @@ pub fn apply(form: Form, object: &Value, patch: &[u8]) -> Result<Value> {
         }
         Form::Json => {
             let patch: json_patch::Patch = serde_json::from_slice(patch).map_err(|e| unreadable(&e))?;
-            if patch.0.len() > MOST_OPERATIONS {
-                let message = format!("a JSON patch may hold {MOST_OPERATIONS} operations, not {}", patch.0.len());
-                return Err(Refusal::new(413, "RequestEntityTooLarge", message));
+            bounded(&patch)?;
+            for operation in &patch.0 {
+                let done = json_patch::patch(&mut object, std::slice::from_ref(operation));
+                done.map_err(|e| Refusal::new(422, "Invalid", format!("the patch does not fit the object: {e}")))?;
+                if matches!(operation, PatchOperation::Copy(_)) && (is_deeper(&object, DEEPEST) || object.to_string().len() > MOST_BYTES) {
+                    return Err(Refusal::too_large(MOST_BYTES));
+                }
             }
-            json_patch::patch(&mut object, &patch.0)
-                .map_err(|e| Refusal::new(422, "Invalid", format!("the patch does not fit the object: {e}")))?;
         }
     }
     if object.is_object() { Ok(object) } else { Err(Refusal::bad_request("the patch leaves no object")) }
+}
+
+fn bounded(patch: &json_patch::Patch) -> Result<()> {
+    let copies = patch.0.iter().filter(|operation| matches!(operation, PatchOperation::Copy(_))).count();
+    if patch.0.len() > MOST_OPERATIONS || copies > MOST_COPIES {
+        let message =
+            format!("a JSON patch may hold {MOST_OPERATIONS} operations and {MOST_COPIES} copies, not {} and {copies}", patch.0.len());
+        return Err(Refusal::new(413, "RequestEntityTooLarge", message));
+    }
+    if patch.0.iter().any(|operation| operation.path().count() > DEEPEST) {
+        return Err(Refusal::bad_request(format!("an operation names a place that is more than {DEEPEST} levels deep")));
+    }
+    Ok(())
+}
+
+/// Whether a value has more than `levels` levels. Looks no deeper than that.
+pub fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(map) => levels == 0 || map.values().any(|item| is_deeper(item, levels - 1)),
+        _ => false,
+    }
 }
 
 fn unreadable(error: &serde_json::Error) -> Refusal {
@@ -82,6 +112,20 @@ mod tests {
         assert_eq!(patched, json!({ "a": 1, "b": 2 }));
         assert_eq!(apply(Form::Json, &object, br#"[{"op":"test","path":"/a","value":2}]"#).unwrap_err().code, 422);
         assert_eq!(apply(Form::Json, &object, br#"[{"op":"replace","path":"","value":7}]"#).unwrap_err().code, 400);
+    }
+
+    #[test]
+    fn copies_of_copies_are_bounded() {
+        let doubling = vec![r#"{"op":"copy","from":"","path":"/a"}"#; 90].join(",");
+        let object = json!({ "a": "x".repeat(100_000) });
+        assert_eq!(apply(Form::Json, &object, format!("[{doubling}]").as_bytes()).unwrap_err().code, 413);
+        let wide = r#"{"op":"copy","from":"","path":"/b"},{"op":"copy","from":"/b","path":"/c"}"#;
+        let wide = vec![wide; 20].join(",");
+        assert_eq!(apply(Form::Json, &object, format!("[{wide}]").as_bytes()).unwrap_err().code, 413);
+        let many = vec![r#"{"op":"copy","from":"/a","path":"/b"}"#; 101].join(",");
+        assert_eq!(apply(Form::Json, &json!({ "a": 1 }), format!("[{many}]").as_bytes()).unwrap_err().code, 413);
+        let deep = format!(r#"[{{"op":"add","path":"{}","value":1}}]"#, "/a".repeat(65));
+        assert_eq!(apply(Form::Json, &json!({ "a": 1 }), deep.as_bytes()).unwrap_err().code, 400);
     }
 
     #[test]

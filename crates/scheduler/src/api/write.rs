@@ -5,12 +5,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::kinds::{APP, DEPLOYMENT, EVENT, Kind, LEASE, POLICY};
+use crate::names;
 use crate::objects::{Object, Write};
 
 use super::admit::{self, Manner};
 use super::reply::{self, Form};
 use super::status::{Refusal, Result};
-use super::{Api, Call, Target, access, apps, body, patch, policy, read};
+use super::{Api, Call, Target, access, apps, body, patch, pinned, policy, read};
 
 /// How often a write that is not tied to a version is tried again when others write the same object.
 const TRIES: usize = 8;
@@ -48,8 +49,10 @@ async fn make(api: &Api, who: &crate::auth::Identity, manner: Manner, mut object
     if kind.status {
         admit::first_status(&mut object);
     }
-    let warnings = admit::check(api, who, manner, &mut object, None).await?;
+    let mut warnings = admit::check(api, who, manner, &mut object, None).await?;
     admit::namespace_is_there(api, &object).await?;
+    pinned::pin(api, &mut object).await?;
+    warnings.extend(apps::missing_secrets(api, &object).await?);
     policy::quota(api, object.namespace(), &[&object]).await?;
     let writes = if kind == &APP { apps::writes(api, who, &object, None).await? } else { vec![Write::Create(object.clone())] };
     let object = commit(api, manner, object, writes).await?;
@@ -128,12 +131,14 @@ async fn put(api: &Api, who: &crate::auth::Identity, manner: Manner, target: &Ta
     let kind = target.kind;
     let mut object = if target.part == "status" { with_status(old, &sent) } else { with_old_status(kind, sent, old) };
     access::owns(who, kind, old.name(), &old.0)?;
+    forget_roll_back(&mut object, old);
     object.stamp_changed(old);
     let version = json!(old.resource_version().to_string());
     object.metadata_mut().insert("resourceVersion".to_owned(), version);
     let mut warnings = Vec::new();
     if target.part.is_empty() {
         warnings = admit::check(api, who, manner, &mut object, Some(old)).await?;
+        warnings.extend(apps::missing_secrets(api, &object).await?);
         policy::quota(api, object.namespace(), &[&object]).await?;
         object.stamp_changed(old);
     }
@@ -143,6 +148,19 @@ async fn put(api: &Api, who: &crate::auth::Identity, manner: Manner, target: &Ta
     let writes = writes(api, who, kind, &object, old).await?;
     let object = commit(api, manner, object, writes).await?;
     Ok(Done { object, warnings, created: false })
+}
+
+/// Why an App was rolled back says nothing about the spec that somebody deploys next.
+fn forget_roll_back(object: &mut Object, old: &Object) {
+    let why = object.annotation(names::ROLLED_BACK);
+    if object.kind() == "App"
+        && why.is_some()
+        && why == old.annotation(names::ROLLED_BACK)
+        && !object.asks_the_same(old)
+        && let Some(annotations) = object.metadata_mut().get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.remove(names::ROLLED_BACK);
+    }
 }
 
 /// What changes in the store, which for what belongs to an App is more than the object.

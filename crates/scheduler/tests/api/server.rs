@@ -1,0 +1,258 @@
+//! The server over TLS on loopback, as a process that may be killed.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use scheduler::auth::Identity;
+use scheduler::server::{Config, Error, Server, listen};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::support::*;
+
+/// Where a child process is told to run its server.
+const CHILD_FOLDER: &str = "WCTL_TEST_SERVER";
+
+struct Running {
+    url: String,
+    token: String,
+    ca_pem: String,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+async fn start(folder: &std::path::Path) -> Running {
+    let server = Server::open(Config::new(folder)).await.unwrap();
+    let listener = listen("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let (token, ca_pem) = (server.admin_token().to_owned(), server.ca_pem().to_owned());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(server.run(listener, async move { drop(stopped.await) }));
+    Running { url, token, ca_pem, stop, task }
+}
+
+impl Running {
+    fn client(&self) -> reqwest::Client {
+        client(&self.ca_pem)
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+fn client(ca_pem: &str) -> reqwest::Client {
+    // The first client of a process installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).unwrap();
+    reqwest::Client::builder().tls_certs_only([ca]).timeout(Duration::from_secs(30)).build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_answers_over_tls_and_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let http = running.client();
+    let url = format!("{}{CONFIG_MAPS}", running.url);
+    let made = http.post(&url).bearer_auth(&running.token).json(&config_map("a", json!({}))).send().await.unwrap();
+    assert_eq!((made.status().as_u16(), made.version()), (201, reqwest::Version::HTTP_2));
+    let made: Value = made.json().await.unwrap();
+    // A watch that is open does not hold up the end.
+    let watch = http.get(format!("{url}?watch=true")).bearer_auth(&running.token).send().await.unwrap();
+    let mut watch = watch.bytes_stream();
+    assert!(watch.next().await.unwrap().is_ok());
+    let token = running.token.clone();
+    running.stop().await;
+    while let Some(Ok(_)) = watch.next().await {}
+    let again = start(folder.path()).await;
+    assert_eq!(again.token, token, "the admin's token stays");
+    let url = format!("{}{CONFIG_MAPS}/a", again.url);
+    let kept: Value = again.client().get(url).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
+    assert_eq!(kept, made);
+    again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n31_without_a_good_token_there_is_nothing_to_see() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let http = running.client();
+    let cut = &running.token[..running.token.len() - 1];
+    let paths = [
+        "/api",
+        "/apis",
+        "/api/v1",
+        "/apis/wctl.dev/v1",
+        "/version",
+        "/nope",
+        "/api/v1/pods",
+        "/api/v1/namespaces/default/secrets/x",
+        "/apis/wctl.dev/v1/namespaces/default/apps",
+        "/apis/wctl.dev/v1/nodes/n1/asks",
+        "/api/v1/namespaces/default/pods/p/log",
+    ];
+    for path in paths {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let request = || http.request(method.parse().unwrap(), format!("{}{path}", running.url));
+            for answer in [request().send().await, request().bearer_auth(cut).send().await, request().bearer_auth("").send().await] {
+                let answer = answer.unwrap();
+                assert_eq!(answer.status(), 401, "{method} {path}");
+                let body: Value = answer.json().await.unwrap();
+                assert_eq!((&body["kind"], &body["reason"]), (&json!("Status"), &json!("Unauthorized")));
+            }
+        }
+    }
+    for path in ["/v2/", "/v2/_catalog", "/v2/a/manifests/1"] {
+        let answer = http.get(format!("{}{path}", running.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{path}");
+        assert!(answer.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic"), "{path}");
+    }
+    let registry = http.get(format!("{}/v2/", running.url)).basic_auth("anybody", Some(&running.token)).send().await.unwrap();
+    assert_eq!(registry.status(), 200);
+    let prune = http.post(format!("{}/apis/wctl.dev/v1/prune?dryRun=All", running.url));
+    assert_eq!(prune.try_clone().unwrap().send().await.unwrap().status(), 401);
+    let pruned: Value = prune.bearer_auth(&running.token).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&pruned["kind"], &pruned["items"]), (&json!("PruneResult"), &json!([])));
+    assert_eq!(http.get(format!("{}/healthz", running.url)).send().await.unwrap().text().await.unwrap(), "ok");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n31_a_body_of_a_gigabyte_is_refused_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 1 << 16])).take(1 << 14);
+    let request = running.client().post(format!("{}{CONFIG_MAPS}", running.url)).bearer_auth(&running.token);
+    let request = request.header("content-type", "application/json").body(reqwest::Body::wrap_stream(pieces));
+    // The server answers and stops reading; a client that goes on writing may find the stream reset instead.
+    match request.send().await {
+        Ok(answer) => assert_eq!(answer.status(), 413),
+        Err(error) => assert!(error.is_request() || error.is_body(), "{error}"),
+    }
+    let alive = running.client().get(format!("{}/healthz", running.url)).send().await.unwrap();
+    assert_eq!(alive.status(), 200);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_in_use_and_a_port_in_use_are_one_clear_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Server::open(Config::new(folder.path())).await.unwrap();
+    let Err(error) = Server::open(Config::new(folder.path())).await else { panic!("opened twice") };
+    assert!(error.to_string().contains(&format!("is in use by process {}", std::process::id())), "{error}");
+    drop(first);
+    Server::open(Config::new(folder.path())).await.unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = listen(&taken.local_addr().unwrap().to_string()).unwrap_err().to_string();
+    assert!(error.contains("the port is in use"), "{error}");
+    assert!(listen("nonsense").is_err());
+}
+
+#[tokio::test]
+async fn logs_come_from_the_node_that_runs_the_pod() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    let pod =
+        json!({ "metadata": { "name": "web" }, "spec": { "nodeName": "n1", "containers": [{ "name": "web", "image": image("web") }] } });
+    client.post(PODS, pod).await.ok();
+    client.get(&format!("{PODS}/web/log")).await.refused(503, "ServiceUnavailable");
+    let node = cluster.client(Identity::node("n1"));
+    let mut asks = node.asks("/apis/wctl.dev/v1/nodes/n1/asks").await;
+    let reading = tokio::spawn({
+        let client = client.clone();
+        async move { client.get(&format!("{PODS}/web/log?follow=true&tailLines=5&limitBytes=9")).await }
+    });
+    let ask = asks.ask().await;
+    assert_eq!((&ask["ask"], &ask["pod"], &ask["follow"], &ask["tail"]), (&json!("logs"), &json!("web"), &json!(true), &json!(5)));
+    let answers = format!("/apis/wctl.dev/v1/nodes/n1/answers/{}", ask["id"].as_str().unwrap());
+    let foreign = cluster.client(Identity::node("n2"));
+    foreign.send("POST", &answers, "text/plain", Some(json!("x"))).await.refused(403, "Forbidden");
+    node.send("POST", &answers, "text/plain", Some(json!("hello from the guest"))).await;
+    assert_eq!(reading.await.unwrap().ok(), json!("\"hello fr"));
+    client.get(&format!("{PODS}/web/log?container=other")).await.refused(400, "BadRequest");
+}
+
+/// Not a test by itself: the server process that the next one kills.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_server() {
+    let Some(folder) = std::env::var_os(CHILD_FOLDER) else { return };
+    let running = start(folder.as_ref()).await;
+    println!("\nready {}", json!({ "url": running.url, "token": running.token, "ca": running.ca_pem }));
+    running.task.await.unwrap().unwrap();
+}
+
+struct Process {
+    child: Child,
+    about: Value,
+}
+
+impl Process {
+    fn start(folder: &std::path::Path) -> Process {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "server::child_server", "--nocapture", "--test-threads=1"]).env(CHILD_FOLDER, folder);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.find_map(|line| line.ok()?.strip_prefix("ready ").map(str::to_owned)).expect("the child says where it listens");
+        Process { child, about: serde_json::from_str(&ready).unwrap() }
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have been killed already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_under_writes_loses_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let acknowledged = Arc::new(parking_lot::Mutex::new(Vec::<String>::new()));
+    for round in 0..3 {
+        let mut process = Process::start(folder.path());
+        let text = |field: &str| process.about[field].as_str().unwrap().to_owned();
+        let (url, token, http) = (format!("{}{CONFIG_MAPS}", text("url")), text("token"), client(&text("ca")));
+        let list: Value = http.get(&url).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
+        let there: Vec<&str> = list["items"].as_array().unwrap().iter().map(|o| o["metadata"]["name"].as_str().unwrap()).collect();
+        for name in acknowledged.lock().iter() {
+            assert!(there.contains(&name.as_str()), "round {round}: {name} was acknowledged and is gone");
+        }
+        let enough = Arc::new(tokio::sync::Notify::new());
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..8 {
+            let (http, url, token, acknowledged, enough) = (http.clone(), url.clone(), token.clone(), acknowledged.clone(), enough.clone());
+            writers.spawn(async move {
+                for n in 0.. {
+                    let name = format!("r{round}-w{writer}-{n}");
+                    match http.post(&url).bearer_auth(&token).json(&config_map(&name, json!({}))).send().await {
+                        Ok(answer) if answer.status() == 201 => acknowledged.lock().push(name),
+                        _ => return,
+                    }
+                    if n == 20 {
+                        enough.notify_one();
+                    }
+                }
+            });
+        }
+        tokio::time::timeout(Duration::from_secs(60), enough.notified()).await.expect("writes get through");
+        process.kill();
+        while writers.join_next().await.is_some() {}
+    }
+    assert!(acknowledged.lock().len() > 60);
+    let last = start(folder.path()).await;
+    let list: Value =
+        last.client().get(format!("{}{CONFIG_MAPS}", last.url)).bearer_auth(&last.token).send().await.unwrap().json().await.unwrap();
+    assert!(list["items"].as_array().unwrap().len() >= acknowledged.lock().len());
+    last.stop().await;
+}
