@@ -137,7 +137,7 @@ async fn route(api: Api, head: request::Parts, body: Body) -> Result<Response> {
             api.0.links.answer(&node, &id, &query, body).await
         }
         _ if !read_only => Err(Refusal::new(405, "MethodNotAllowed", "only GET is answered here")),
-        place => discovery::answer(&place, &head.headers),
+        place => discovery::answer(&place),
     }
 }
 

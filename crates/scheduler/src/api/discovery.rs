@@ -1,7 +1,7 @@
 //! What the API serves: groups, versions, kinds and verbs, for clients that ask before they act.
 
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::kinds::{KINDS, Kind, ROUTE_CLAIM};
@@ -14,7 +14,7 @@ use super::status::{Refusal, Result};
 const KUBERNETES: (&str, &str) = ("1", "33");
 
 /// Answers `/version`, `/api`, `/apis`, `/apis/GROUP`, `/api/v1` and `/apis/GROUP/VERSION`.
-pub(super) fn answer(place: &Place, _headers: &HeaderMap) -> Result<Response> {
+pub(super) fn answer(place: &Place) -> Result<Response> {
     let body = match place {
         Place::Version => version(),
         Place::Core => json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] }),

@@ -77,11 +77,6 @@ impl Selector {
         self
     }
 
-    /// Whether everything matches.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
-    }
-
     /// Whether the object is one of those meant.
     pub fn matches(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::kinds::Kind;
-use crate::names;
 
 use super::quantity;
 use super::status::Cause;
@@ -317,11 +316,6 @@ fn keyed_data(kind: &Kind, object: &Value, old: Option<&Value>, causes: &mut Vec
     if ["data", "binaryData", "immutable"].iter().any(|part| old[part] != object[part]) {
         causes.push(Cause::forbidden("data", "is immutable; make another object"));
     }
-}
-
-/// Whether a name is one that wctl keeps for itself.
-pub fn is_reserved_namespace(name: &str) -> bool {
-    name == names::DEFAULT_NAMESPACE || name.starts_with("kube-") || name.starts_with("wctl-")
 }
 
 #[cfg(test)]
