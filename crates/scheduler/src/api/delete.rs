@@ -119,7 +119,7 @@ async fn remove(api: &Api, who: &Identity, target: &Target, options: &Options) -
 
 /// A child that went while its App was being deleted.
 fn is_about_another(refusal: &Refusal, object: &Object) -> bool {
-    refusal.code == 404 && refusal.about.as_ref().is_some_and(|(_, _, name)| name != object.name())
+    refusal.code == 404 && refusal.about.as_deref().is_some_and(|(_, _, name)| name != object.name())
 }
 
 async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options) -> Result<Object> {

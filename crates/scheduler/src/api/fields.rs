@@ -248,7 +248,7 @@ mod tests {
             "hostNetwork": false, "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "securityContext": {},
             "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "serviceAccountName": "default", "volumes": [],
             "containers": [{ "name": "a", "image": "x", "imagePullPolicy": "IfNotPresent", "terminationMessagePath": "/dev/termination-log",
-                "terminationMessagePolicy": "File", "resources": {}, "securityContext": { "privileged": false } }],
+                "terminationMessagePolicy": "File", "resources": {}, "securityContext": {} }],
         });
         assert_eq!(deployment(pod), Findings::default());
     }

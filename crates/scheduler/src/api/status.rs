@@ -17,7 +17,7 @@ pub struct Refusal {
     /// The sentence that people read.
     pub message: String,
     /// The object that it is about: group, plural (or kind) and name.
-    pub about: Option<(String, String, String)>,
+    pub about: Option<Box<(String, String, String)>>,
     /// One for each field that is wrong.
     pub causes: Vec<Cause>,
     /// Seconds after which it is worth to try again.
@@ -67,7 +67,7 @@ impl Refusal {
     }
 
     fn of(kind: &Kind, name: &str, code: u16, reason: &'static str, message: String) -> Refusal {
-        let about = Some((kind.group.to_owned(), kind.plural.to_owned(), name.to_owned()));
+        let about = Some(Box::new((kind.group.to_owned(), kind.plural.to_owned(), name.to_owned())));
         Refusal { about, ..Refusal::new(code, reason, message) }
     }
 
@@ -139,7 +139,7 @@ impl Refusal {
         let what = if sentences.len() == 1 { sentences.join("") } else { format!("[{}]", sentences.join(", ")) };
         let title = if kind.group.is_empty() { kind.kind.to_owned() } else { format!("{}.{}", kind.kind, kind.group) };
         let message = format!("{title} \"{name}\" is invalid: {what}");
-        let about = Some((kind.group.to_owned(), kind.kind.to_owned(), name.to_owned()));
+        let about = Some(Box::new((kind.group.to_owned(), kind.kind.to_owned(), name.to_owned())));
         Refusal { about, causes, ..Refusal::new(422, "Invalid", message) }
     }
 
@@ -165,7 +165,7 @@ impl Refusal {
             "message": self.message, "reason": self.reason, "code": self.code,
         });
         let mut details = serde_json::Map::new();
-        if let Some((group, kind, name)) = &self.about {
+        if let Some((group, kind, name)) = self.about.as_deref() {
             for (key, value) in [("name", name), ("group", group), ("kind", kind)] {
                 if !value.is_empty() {
                     details.insert(key.to_owned(), json!(value));

@@ -165,7 +165,9 @@ fn forget_roll_back(object: &mut Object, old: &Object) {
 
 /// What changes in the store, which for what belongs to an App is more than the object.
 async fn writes(api: &Api, who: &crate::auth::Identity, kind: &'static Kind, object: &Object, old: &Object) -> Result<Vec<Write>> {
-    if object.deletion_timestamp().is_some() && object.finalizers().next().is_none() {
+    // The last finalizer lets it go; a pod that drains has none, and goes when its node says so.
+    let released = old.finalizers().next().is_some() && object.finalizers().next().is_none();
+    if object.deletion_timestamp().is_some() && released {
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
         return Ok(vec![Write::Delete { kind, namespace, name, resource_version: Some(old.resource_version()) }]);
     }

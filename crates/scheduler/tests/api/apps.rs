@@ -2,7 +2,7 @@
 
 use scheduler::kinds::{APP, CONTROLLER_REVISION};
 use scheduler::names;
-use scheduler::reconcile::{AppWriter, Written};
+use scheduler::reconcile::Written;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -130,8 +130,9 @@ async fn to_scale_a_child_is_to_scale_its_app() {
 async fn an_app_is_deleted_with_its_children_routes_and_revisions() {
     let cluster = Cluster::start().await;
     let client = cluster.admin();
-    let made = client.put(&format!("{APPS}/shop"), shop()).await.ok();
-    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    client.put(&format!("{APPS}/shop"), shop()).await.ok();
+    let list = client.get(DEPLOYMENTS).await.ok();
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
     let mut gone = client.watch(&format!("{DEPLOYMENTS}?watch=true&resourceVersion={version}")).await;
     client.delete(&format!("{APPS}/shop")).await.ok();
     let last: Vec<String> = vec![gone.told().await, gone.told().await];
