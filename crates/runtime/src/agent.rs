@@ -64,8 +64,8 @@ impl Agent {
         }
     }
 
-    /// Keeps the node's pods until `stop`; then ends them within `grace`.
-    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+    /// Keeps the node's pods until `stop`; then ends them. Whoever wants requests to end well first stops taking them and waits.
+    pub async fn run(mut self, stop: CancellationToken) {
         let config = Config::default().fields(&format!("spec.nodeName={}", self.host.node));
         let mut changes = std::pin::pin!(watch(Api::<Pod>::all(self.client.clone()), config));
         loop {
@@ -85,7 +85,7 @@ impl Agent {
                 self.settle(&uid);
             }
         }
-        self.end(grace).await;
+        self.end().await;
     }
 
     fn now(&self) -> Duration {
@@ -210,8 +210,8 @@ impl Agent {
     }
 
     /// The node stops: every instance ends, and none starts again.
-    async fn end(mut self, grace: Duration) {
-        self.pods.values_mut().for_each(|here| here.drain(grace));
+    async fn end(mut self) {
+        self.pods.values_mut().for_each(|here| here.drain(Duration::ZERO));
         let ending = async {
             while self.pods.values().any(Here::lives) {
                 let Some(note) = self.notes.1.recv().await else { return };
@@ -220,7 +220,7 @@ impl Agent {
                 }
             }
         };
-        if tokio::time::timeout(grace + Duration::from_secs(1), ending).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(2), ending).await.is_err() {
             tracing::warn!("some instances did not end in time");
         }
     }

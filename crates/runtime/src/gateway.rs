@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::header::CONTENT_LENGTH;
+use http::response::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use scheduler::routes;
@@ -26,7 +28,7 @@ use tokio::sync::{Notify, broadcast, watch as latest};
 
 use crate::body::Body;
 use crate::metrics::Metrics;
-use crate::sandbox::Failure;
+use crate::sandbox::{Failure, Trace};
 use access::{Access, Record};
 use answer::{REQUEST_ID, Refusal};
 use head::Peer;
@@ -196,7 +198,7 @@ impl Gateway {
         let Some(service) = service else { return self.refuse(arrival, Refusal::NoRoute, None, None) };
         head::rewrite(request.headers_mut(), &arrival.host, &arrival.id, peer);
         name_authority(&mut request, &arrival.host);
-        match self.ask(&service, request).await {
+        match self.ask(&service, request, &arrival.id).await {
             Ok((response, held)) => self.pass_on(arrival, response, held),
             Err(Failed { refusal, pod, detail }) => self.refuse(arrival, refusal, pod, detail),
         }
@@ -212,9 +214,13 @@ impl Gateway {
     }
 
     /// Has a pod of the Service answer; a pod that turns out to be full passes the request to one other.
-    async fn ask(&self, service: &Service, request: Request<Body>) -> Result<(Response<Body>, Held), Failed> {
+    async fn ask(&self, service: &Service, mut request: Request<Body>, id: &HeaderValue) -> Result<(Response<Body>, Held), Failed> {
         let local = self.pick(service)?;
         let Some(held) = local.hold() else { return Err(Refusal::NoEndpoint.into()) };
+        if held.instance.calls {
+            // Only those who can call others pay for it.
+            request.extensions_mut().insert(Trace { id: id.clone(), hops: 0 });
+        }
         let spare = spare(&held, &request);
         match held.instance.guest.handle(request).await {
             Ok(response) => Ok((response, held)),
@@ -249,14 +255,15 @@ impl Gateway {
         parts.headers.insert(REQUEST_ID, arrival.id.clone());
         // The guest's own idea of the protocol's version must not reach the wire.
         parts.version = Version::HTTP_11;
+        let length = length(&arrival.method, &parts, &body);
         let log = log(&self.access, &self.metrics, arrival, parts.status.as_u16(), "ok", Some(held.identity().clone()), None);
-        Response::from_parts(parts, Tracked::new(body, Some(held), log))
+        Response::from_parts(parts, Tracked::new(body, Some(held), log, length))
     }
 
     fn refuse(&self, arrival: Arrival, refusal: Refusal, pod: Option<Arc<local::Identity>>, detail: Option<String>) -> Response<Tracked> {
         let answer = refusal.answer(&arrival.id);
         let log = log(&self.access, &self.metrics, arrival, refusal.status().as_u16(), refusal.reason(), pod, detail);
-        answer.map(|body| Tracked::new(body, None, log))
+        answer.map(|body| Tracked::new(body, None, log, Some(0)))
     }
 }
 
@@ -273,6 +280,15 @@ fn log(
     let Arrival { id, host, method, uri, since, at } = arrival;
     let record = Record { at, id, method, uri, host, pod, status, reason, detail, took: Duration::ZERO, bytes: 0 };
     Log { access: access.clone(), record, since }
+}
+
+/// How many bytes of a body will be asked for, if the head says so.
+fn length(method: &Method, parts: &Parts, body: &Body) -> Option<u64> {
+    if method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Some(0);
+    }
+    let promised = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    promised.or_else(|| http_body::Body::size_hint(body).exact())
 }
 
 /// A request that no guest answered.
@@ -315,6 +331,7 @@ fn spare(held: &Held, request: &Request<Body>) -> Option<Request<Body>> {
         *copy.method_mut() = request.method().clone();
         *copy.uri_mut() = request.uri().clone();
         *copy.headers_mut() = request.headers().clone();
+        *copy.extensions_mut() = request.extensions().clone();
         copy
     })
 }

@@ -27,6 +27,8 @@ pub struct Instance {
     pub concurrency: u32,
     /// Bytes of linear memory that its sandboxes may take together.
     pub memory: u64,
+    /// Whether it may call other services.
+    pub calls: bool,
     /// How it fares.
     pub health: Arc<Health>,
 }

@@ -203,7 +203,7 @@ impl Node {
         tasks.spawn(self.front.clone().sweep());
         let access = tokio::spawn(self.host.gateway.access.clone().run(self.config.data.join("logs"), ending.clone().cancelled_owned()));
         let agent = Agent::new(self.host.clone(), self.client.clone(), self.config.address, report, events);
-        let agent = tokio::spawn(agent.run(living.clone(), self.config.grace));
+        let agent = tokio::spawn(agent.run(living.clone()));
         let serving = tokio::spawn(self.front.clone().serve(http, Door::Front, accepting.clone()));
         self.doors.open(accepting.clone());
         shutdown.await;

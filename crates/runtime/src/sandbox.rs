@@ -19,7 +19,7 @@ pub(crate) mod state;
 mod stream;
 pub mod target;
 
-pub use call::{CallError, Calls, NoCalls};
+pub use call::{CallError, Calls, NoCalls, Trace};
 pub use guest::Guest;
 pub use target::Target;
 

@@ -102,7 +102,9 @@ fn state(view: &View, running: bool) -> Value {
             } else {
                 format!("it starts again in {:?}", rounded(view.wait))
             };
-            json!({"waiting": {"reason": end.reason.waiting(), "message": cut(&format!("{again}: {}", end.message))}})
+            // The whole message, with its backtrace, is the last state's.
+            let first = end.message.lines().next().unwrap_or_default();
+            json!({"waiting": {"reason": end.reason.waiting(), "message": cut(&format!("{again}: {first}"))}})
         }
         _ => json!({"waiting": {"reason": "ContainerCreating"}}),
     }

@@ -21,14 +21,10 @@ use super::local::Held;
 use super::table::Service;
 use super::{Arrival, Failed, Gateway, head};
 use crate::body::{Body, Error};
-use crate::sandbox::{CallError, Calls, PodIdentity};
+use crate::sandbox::{CallError, Calls, PodIdentity, Trace};
 
 /// How often a request may go from one service to the next.
 pub const MAX_HOPS: u32 = 16;
-
-/// How many services a request has been through; the sandbox hands it from the request it serves to those it makes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Hops(pub u32);
 
 /// Frames of an answer that wait for the caller.
 const FRAMES: usize = 2;
@@ -42,14 +38,10 @@ impl Calls for Gateway {
         mut request: Request<Body>,
         remaining: Duration,
     ) -> Result<Response<Body>, CallError> {
-        let hops = request.extensions().get::<Hops>().map_or(0, |hops| hops.0);
-        if hops >= MAX_HOPS {
-            return Err(CallError::Loop);
-        }
-        request.extensions_mut().insert(Hops(hops + 1));
+        let trace = next(request.extensions_mut().remove())?;
         self.metrics.calls.fetch_add(1, Ordering::Relaxed);
         let held = self.callee(caller, service)?;
-        let arrival = self.arrival(service, &mut request);
+        let arrival = arrival(service, &mut request, trace);
         let deadline = tokio::time::Instant::now() + remaining.min(Duration::from_secs(86_400));
         let (head, told) = oneshot::channel();
         let (frames, body) = mpsc::channel(FRAMES);
@@ -74,15 +66,22 @@ impl Gateway {
         let full = || CallError::Unavailable(service.to_owned());
         self.pick(&found).ok().and_then(|local| local.hold()).ok_or_else(full)
     }
+}
 
-    fn arrival(&self, service: &str, request: &mut Request<Body>) -> Arrival {
-        head::strip_hop_by_hop(request.headers_mut());
-        let id = request.headers().get(REQUEST_ID).cloned().unwrap_or_else(head::new_id);
-        request.headers_mut().insert(REQUEST_ID, id.clone());
-        let host = HeaderValue::from_str(&format!("{service}.internal")).unwrap_or_else(|_| HeaderValue::from_static("internal"));
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        Arrival { id, host, method, uri, since: Instant::now(), at: Timestamp::now() }
-    }
+/// What the callee inherits.
+fn next(trace: Option<Trace>) -> Result<Trace, CallError> {
+    let trace = trace.unwrap_or_else(|| Trace { id: head::new_id(), hops: 0 });
+    if trace.hops >= MAX_HOPS { Err(CallError::Loop) } else { Ok(Trace { hops: trace.hops + 1, ..trace }) }
+}
+
+fn arrival(service: &str, request: &mut Request<Body>, trace: Trace) -> Arrival {
+    head::strip_hop_by_hop(request.headers_mut());
+    let id = trace.id.clone();
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    request.extensions_mut().insert(trace);
+    let host = HeaderValue::from_str(&format!("{service}.internal")).unwrap_or_else(|_| HeaderValue::from_static("internal"));
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    Arrival { id, host, method, uri, since: Instant::now(), at: Timestamp::now() }
 }
 
 /// The Services that `service` of `app` may be: `app-service`, or `app` of a lone service.
@@ -125,11 +124,13 @@ impl Callee {
         let answered = timeout_at(deadline, held.instance.guest.handle(request)).await;
         let failed = match answered {
             Ok(Ok(response)) => {
+                let method = arrival.method.clone();
                 let log = super::log(&access, &metrics, arrival, response.status().as_u16(), "ok", identity, None);
                 let (parts, body) = response.into_parts();
+                let length = super::length(&method, &parts, &body);
                 // The caller may have gone; then the body is dropped with everything else.
                 let _ = head.send(Ok(parts));
-                return pump(super::Tracked::new(body, Some(held), log), deadline, frames).await;
+                return pump(super::Tracked::new(body, Some(held), log, length), deadline, frames).await;
             }
             Ok(Err(failure)) => Failed::count(&failure, &held),
             Err(_) => Failed { refusal: Refusal::Deadline, pod: identity, detail: Some("the caller's time was over".into()) },
@@ -180,6 +181,16 @@ impl http_body::Body for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn h28_a_circle_of_calls_ends_and_keeps_its_id() {
+        let mut trace = Trace { id: HeaderValue::from_static("7"), hops: 0 };
+        for _ in 0..MAX_HOPS {
+            trace = next(Some(trace)).expect("another hop");
+        }
+        assert_eq!(trace.id, "7");
+        assert_eq!(next(Some(trace)), Err(CallError::Loop));
+    }
 
     #[test]
     fn a_service_is_looked_for_within_its_own_app() {

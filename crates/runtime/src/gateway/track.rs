@@ -18,6 +18,7 @@ pub struct Tracked {
     body: Body,
     held: Option<Held>,
     log: Option<Log>,
+    length: Option<u64>,
     flight: Option<Flight>,
 }
 
@@ -40,9 +41,9 @@ impl Log {
 }
 
 impl Tracked {
-    /// Follows `body`, which `held` answers.
-    pub fn new(body: Body, held: Option<Held>, log: Log) -> Tracked {
-        let mut tracked = Tracked { body, held, log: Some(log), flight: None };
+    /// Follows `body`, which `held` answers and of which `length` bytes will be asked for, if that is known.
+    pub fn new(body: Body, held: Option<Held>, log: Log, length: Option<u64>) -> Tracked {
+        let mut tracked = Tracked { body, held, log: Some(log), length, flight: None };
         if tracked.body.is_end_stream() {
             tracked.end(None);
         }
@@ -90,7 +91,12 @@ impl http_body::Body for Tracked {
                     this.end(None);
                 }
             }
-            Some(Err(error)) => this.end(Some((broken_by(error), error.to_string()))),
+            Some(Err(error)) => {
+                if let Some(flight) = &this.flight {
+                    flight.broken();
+                }
+                this.end(Some((broken_by(error), error.to_string())));
+            }
             None => this.end(None),
         }
         Poll::Ready(frame)
@@ -107,9 +113,10 @@ impl http_body::Body for Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        if self.log.is_some() {
-            self.end(Some(("client gone", "the client went away before the end".into())));
-        }
+        let Some(log) = &self.log else { return };
+        // Whoever has all bytes that were promised need not ask whether there are more.
+        let whole = self.length.is_some_and(|length| log.record.bytes >= length);
+        self.end((!whole).then(|| ("client gone", "the client went away before the end".into())));
     }
 }
 

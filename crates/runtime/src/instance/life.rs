@@ -158,6 +158,7 @@ impl Life {
         };
         self.order.local.set_ready(false);
         self.order.local.set_instance(None);
+        self.host.gateway.refresh();
         self.teller.tell(News::Ended(end));
     }
 
@@ -203,7 +204,8 @@ impl Life {
 
     async fn serve(self: Arc<Life>, guest: Guest, health: Arc<Health>, mut told: tokio::sync::oneshot::Receiver<End>) -> End {
         let spec = &self.order.wanted.spec;
-        let instance = Arc::new(Instance { guest, concurrency: spec.concurrency, memory: spec.memory, health: health.clone() });
+        let (concurrency, memory, calls) = (spec.concurrency, spec.memory, !spec.call.is_empty());
+        let instance = Arc::new(Instance { guest, concurrency, memory, calls, health: health.clone() });
         self.order.local.set_instance(Some(instance.clone()));
         self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.teller.tell(News::Running);
@@ -228,6 +230,7 @@ impl Life {
 
     fn ready(&self, ready: Result<(), String>) {
         self.order.local.set_ready(ready.is_ok());
+        self.host.gateway.refresh();
         self.teller.tell(News::Ready(ready));
     }
 

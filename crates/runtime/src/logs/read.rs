@@ -53,6 +53,17 @@ impl PodLog {
         futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|chunk| (chunk, receiver)) })
     }
 
+    /// Whether there are lines of the instance before the last one.
+    pub async fn has_previous(self: &Arc<PodLog>) -> bool {
+        let log = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let _files = log.files.lock();
+            let files = [(open(log.folder.join(OLDER))?, u64::MAX), (open(log.folder.join(CURRENT))?, u64::MAX)];
+            previous_of(&files)
+        });
+        matches!(looked.await, Ok(Ok(Some(_))))
+    }
+
     async fn send(self: Arc<PodLog>, query: Query, sender: mpsc::Sender<Bytes>) {
         let mut written = self.written.subscribe();
         let follow = query.follow && !query.previous;

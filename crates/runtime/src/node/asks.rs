@@ -1,5 +1,6 @@
 //! What the server asks of this node (logs, metrics): read from one long answer of the API, answered each by a request of the node's own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,6 @@ use serde::Deserialize;
 
 use crate::gateway::Gateway;
 use crate::logs::{Logs, Query};
-use std::sync::Arc;
 
 /// One line of the asks.
 #[derive(Debug, Deserialize)]
@@ -99,9 +99,13 @@ impl Asks {
     }
 
     async fn answer(self, ask: Ask) {
-        let path = format!("/apis/wctl.dev/v1/nodes/{}/answers/{}", self.node, ask.id);
+        let (query, chunks) = match self.stream(ask.what).await {
+            Ok(chunks) => (String::new(), chunks),
+            Err(sentence) => (format!("?code=400&error={}", quoted(&sentence)), futures::stream::empty().boxed()),
+        };
+        let path = format!("/apis/wctl.dev/v1/nodes/{}/answers/{}{query}", self.node, ask.id);
         let sent = async {
-            let body = carry(self.stream(ask.what)).await?;
+            let body = carry(chunks).await?;
             let request = Request::post(path).header(http::header::CONTENT_TYPE, "text/plain; charset=utf-8").body(body);
             self.client.send(request.map_err(kube::Error::HttpError)?).await
         };
@@ -113,28 +117,36 @@ impl Asks {
         }
     }
 
-    fn stream(&self, what: What) -> BoxStream<'static, Bytes> {
+    async fn stream(&self, what: What) -> Result<BoxStream<'static, Bytes>, String> {
         match what {
-            What::Logs(wanted) => self.read(wanted),
-            What::Metrics => one(self.gateway.metrics.render()),
-            What::Unknown => one("this node is older than the server and does not know what it asks\n".into()),
+            What::Logs(wanted) => self.read(wanted).await,
+            What::Metrics => Ok(one(self.gateway.metrics.render())),
+            What::Unknown => Err("this node is older than the server and does not know what it asks".into()),
         }
     }
 
-    fn read(&self, wanted: WantedLogs) -> BoxStream<'static, Bytes> {
-        let Some(log) = self.logs.find(&wanted.namespace, &wanted.pod, &wanted.uid) else {
-            return futures::stream::empty().boxed();
-        };
+    async fn read(&self, wanted: WantedLogs) -> Result<BoxStream<'static, Bytes>, String> {
+        // A pod that has not started has printed nothing.
+        let Some(log) = self.logs.find(&wanted.namespace, &wanted.pod, &wanted.uid) else { return Ok(futures::stream::empty().boxed()) };
+        if wanted.previous && !log.has_previous().await {
+            return Err(format!("pod {} had no instance before this one, or it printed nothing", wanted.pod));
+        }
         let ago = wanted.since_seconds.and_then(|seconds| Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(seconds)).ok());
-        log.read(Query {
+        let query = Query {
             follow: wanted.follow,
             tail: wanted.tail,
             since: wanted.since_time.or(ago),
             previous: wanted.previous,
             timestamps: wanted.timestamps,
-        })
-        .boxed()
+        };
+        Ok(log.read(query).boxed())
     }
+}
+
+/// A sentence as part of a URL's query.
+fn quoted(sentence: &str) -> String {
+    let byte = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    sentence.bytes().map(byte).collect()
 }
 
 fn one(text: String) -> BoxStream<'static, Bytes> {

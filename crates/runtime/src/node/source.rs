@@ -1,6 +1,7 @@
 //! Code from registries, by way of the node's cache.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use artifact::Reference;
 use artifact::registry::Client;
@@ -17,13 +18,28 @@ pub struct Registry {
     pub registry: Client,
 }
 
+/// What takes longer is worth an Event; a scale-out of what is here already is not worth twenty.
+const LONG: Duration = Duration::from_millis(150);
+
 #[async_trait]
 impl Source for Registry {
     async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Arc<Code>, String> {
         let reference: Reference = image.parse().map_err(|error| format!("`{image}` is not a reference: {}", chain(&error)))?;
-        teller.step("Pulling", format!("pulling {image}"));
-        let artifact = self.registry.pull(&reference).await.map_err(|error| chain(&error))?;
-        teller.step("Pulled", format!("pulled {image}, {} bytes", artifact.wasm.len()));
-        self.cache.prepare_bytes(artifact.wasm, memory).await.map_err(|error| chain(&error))
+        let pulling = self.registry.pull(&reference);
+        let artifact = told(teller, ("Pulling", "Pulled"), image, pulling).await.map_err(|error| chain(&error))?;
+        let compiling = self.cache.prepare_bytes(artifact.wasm, memory);
+        told(teller, ("Compiling", "Compiled"), image, compiling).await.map_err(|error| chain(&error))
     }
+}
+
+/// Tells the beginning and the end of something that takes long: `("Pulling", "Pulled")`.
+async fn told<T>(teller: &Teller, (begun, done): (&'static str, &'static str), image: &str, work: impl Future<Output = T>) -> T {
+    let (since, mut work) = (Instant::now(), std::pin::pin!(work));
+    if let Ok(result) = tokio::time::timeout(LONG, &mut work).await {
+        return result;
+    }
+    teller.step(begun, format!("{} {image}", begun.to_lowercase()));
+    let result = work.await;
+    teller.step(done, format!("{} {image} in {} ms", done.to_lowercase(), since.elapsed().as_millis()));
+    result
 }

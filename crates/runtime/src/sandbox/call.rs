@@ -3,10 +3,20 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 
 use super::PodIdentity;
 use crate::body::Body;
+
+/// What a request and those that a guest makes while it answers have in common. The gateway puts it into the extensions of a request, and
+/// finds it there again in [`Calls::call`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The id under which all of them are logged.
+    pub id: HeaderValue,
+    /// How many services have been called on the way.
+    pub hops: u32,
+}
 
 /// Carries a guest's request for `http://NAME.internal` to a pod of that service. The grant has been checked.
 #[async_trait]

@@ -65,7 +65,7 @@ pub(super) async fn serve(
     sandbox: Option<Sandbox>,
     fresh: (wasmtime::Engine, HttpPre, Arc<Grants>),
     deadline: Option<std::time::Instant>,
-    request: Request<Body>,
+    mut request: Request<Body>,
     head: Head,
 ) -> Finished {
     let mut sandbox = match sandbox {
@@ -78,6 +78,7 @@ pub(super) async fn serve(
     sandbox.served += 1;
     let store = &mut sandbox.store;
     store.data_mut().set_deadline(deadline);
+    store.data_mut().set_trace(request.extensions_mut().remove());
     store.set_epoch_deadline(1);
     let called = match &sandbox.proxy {
         Proxy::P2(proxy) => call_02(store, proxy, request, &head).await,

@@ -9,7 +9,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::{Budget, Meter};
-use super::{Error, Host, Spec, Stdio, Stream, wasmtime_error};
+use super::{Error, Host, Spec, Stdio, Stream, Trace, wasmtime_error};
 use crate::engine;
 use crate::wasi::keyvalue::View as KeyvalueView;
 use crate::wasi::outgoing::{Allowance, Hooks};
@@ -86,6 +86,11 @@ impl State {
     /// Sets when the request that is being served must be answered, which calls of the guest may not outlive.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.hooks.deadline = deadline;
+    }
+
+    /// Sets what the guest's own requests inherit from the one that is being served.
+    pub fn set_trace(&mut self, trace: Option<Trace>) {
+        self.hooks.trace = trace;
     }
 
     /// The guest's view of its buckets.

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::body::Body;
-use crate::sandbox::{CallError, Calls, Host, PodIdentity, Spec, Target, target};
+use crate::sandbox::{CallError, Calls, Host, PodIdentity, Spec, Target, Trace, target};
 
 mod address;
 mod client;
@@ -80,11 +80,13 @@ pub(crate) struct Hooks {
     allowance: Arc<Allowance>,
     /// When the guest itself must have answered.
     pub deadline: Option<Instant>,
+    /// What the guest's requests to other services inherit.
+    pub trace: Option<Trace>,
 }
 
 impl Hooks {
     pub fn new(allowance: Arc<Allowance>) -> Self {
-        Self { allowance, deadline: None }
+        Self { allowance, deadline: None, trace: None }
     }
 
     fn remaining(&self) -> Duration {
@@ -97,12 +99,15 @@ type Sent = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Se
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         let allowance = self.allowance.clone();
         let remaining = self.remaining();
+        if let Some(trace) = &self.trace {
+            request.extensions_mut().insert(trace.clone());
+        }
         Box::new(async move {
             let route = allowance.route(request.uri())?;
             let permit = allowance.under_way.clone().try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;

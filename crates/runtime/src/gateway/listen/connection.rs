@@ -11,6 +11,7 @@ use std::time::Instant;
 use http::Version;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::Limits;
@@ -38,12 +39,23 @@ pub struct Connection {
     in_flight: AtomicU32,
     requests: AtomicU32,
     http2: AtomicBool,
+    /// The body under way ends with the connection, as in HTTP/1.0.
+    ends_bare: AtomicBool,
+    broken: AtomicBool,
     order: AtomicU8,
     told: Notify,
 }
 
 /// A request under way on a connection.
 pub struct Flight(Arc<Connection>);
+
+impl Flight {
+    /// The body was cut short. Where only the end of the connection tells the end of a body, the connection has to end in a way that no
+    /// one takes for a good one.
+    pub fn broken(&self) {
+        self.0.broken.store(self.0.ends_bare.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
 
 impl Drop for Flight {
     fn drop(&mut self) {
@@ -63,6 +75,8 @@ impl Connection {
             in_flight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             http2: AtomicBool::new(false),
+            ends_bare: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             order: AtomicU8::new(0),
             told: Notify::new(),
         }
@@ -76,6 +90,9 @@ impl Connection {
     pub fn begin(self: &Arc<Connection>, version: Version) -> Flight {
         self.head.store(0, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if version <= Version::HTTP_10 {
+            self.ends_bare.store(true, Ordering::Relaxed);
+        }
         if self.requests.fetch_add(1, Ordering::Relaxed) == 0 {
             self.http2.store(version == Version::HTTP_2, Ordering::Relaxed);
         }
@@ -171,6 +188,7 @@ pub struct Connections {
 struct Open {
     all: Mutex<(u64, HashMap<u64, Arc<Connection>>)>,
     none: Notify,
+    order: AtomicU8,
 }
 
 /// A connection's place among the open ones.
@@ -205,6 +223,11 @@ impl Connections {
         all.0 += 1;
         let key = all.0;
         all.1.insert(key, connection.clone());
+        match self.open.order.load(Ordering::Acquire) {
+            0 => {}
+            1 => connection.tell(Order::Finish),
+            _ => connection.tell(Order::Break),
+        }
         Entered { open: self.open.clone(), key, connection }
     }
 
@@ -213,8 +236,9 @@ impl Connections {
         self.open.all.lock().1.len()
     }
 
-    /// Tells all that are open.
+    /// Tells all that are open, and all that still come.
     pub fn tell_all(&self, order: Order) {
+        self.open.order.fetch_max(order as u8, Ordering::AcqRel);
         self.open.all.lock().1.values().for_each(|connection| connection.tell(order));
     }
 
@@ -252,19 +276,28 @@ impl Connections {
 }
 
 /// A stream that tells its connection what moves.
-pub struct Watched<S> {
-    stream: S,
+pub struct Watched {
+    stream: TcpStream,
     connection: Arc<Connection>,
 }
 
-impl<S> Watched<S> {
+impl Watched {
     /// Of this connection.
-    pub fn new(stream: S, connection: Arc<Connection>) -> Watched<S> {
+    pub fn new(stream: TcpStream, connection: Arc<Connection>) -> Watched {
         Watched { stream, connection }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.connection.broken.load(Ordering::Relaxed) {
+            // A reset instead of a proper end; where that cannot be had, the access log still has the truth.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
@@ -275,7 +308,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, buffer);
         self.connection.has_written(result.is_pending());
