@@ -83,6 +83,7 @@ async fn details(cluster: &Cluster, namespace: &str, name: &str, app: Option<&Va
     let pods = cluster.items(&kinds::POD, Some(namespace), &Part { app: name.to_owned(), service: None }.pick()).await.unwrap_or_default();
     let message = app["status"]["message"].as_str().unwrap_or_default();
     let mut reasons = status::reasons(app, &pods);
+    // The App's own message is told already.
     reasons.retain(|reason| reason != message);
     reasons.truncate(5);
     reasons.iter().map(|reason| format!("; {reason}")).collect()

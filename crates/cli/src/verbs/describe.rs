@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::args::{Describe, Format, Globals};
 use crate::cluster::{Cluster, Pick, name_of, namespace_of};
-use crate::print::{self, Table, harmless};
+use crate::print::{self, harmless};
 use crate::target::{self, Part};
 use crate::time;
 use crate::verbs::events::{self, About};
@@ -139,13 +139,11 @@ async fn recent(cluster: &Cluster, kind: &'static Kind, object: &Value) -> Resul
     let namespace = kind.namespaced.then_some(cluster.namespace.as_str());
     let mut found = events::sorted(cluster.items(&kinds::EVENT, namespace, &Pick::default()).await?);
     found.retain(|event| about.covers(event));
-    let recent: Table = events::table(&found[found.len().saturating_sub(EVENTS)..]);
     print::line(print::bold("Events:"));
+    let recent = events::lines(&found[found.len().saturating_sub(EVENTS)..]);
+    recent.iter().for_each(|line| print::line(format_args!("  {line}")));
     if recent.is_empty() {
         print::line("  (none)");
-    }
-    if !recent.is_empty() {
-        recent.lines().iter().for_each(|line| print::line(format_args!("  {line}")));
     }
     Ok(())
 }
@@ -154,29 +152,33 @@ async fn recent(cluster: &Cluster, kind: &'static Kind, object: &Value) -> Resul
 fn lines(value: &Value, depth: usize) -> Vec<String> {
     let indent = "  ".repeat(depth);
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .filter(|(key, _)| !HIDDEN.contains(&key.as_str()))
-            .flat_map(|(key, value)| entry(&format!("{indent}{}:", harmless(key)), value, depth))
-            .collect(),
-        Value::Array(items) => items.iter().flat_map(|item| entry(&format!("{indent}-"), item, depth)).collect(),
+        Value::Object(fields) => {
+            let shown = fields.iter().filter(|(key, _)| !HIDDEN.contains(&key.as_str()));
+            shown.flat_map(|(key, value)| entry(&format!("{indent}{}:", harmless(key)), value, depth)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(|item| item_lines(&indent, item, depth)).collect(),
         scalar => text(scalar).lines().map(|line| format!("{indent}{}", harmless(line))).collect(),
     }
 }
 
+/// An item of a list: its first line after a dash, the rest below.
+fn item_lines(indent: &str, item: &Value, depth: usize) -> Vec<String> {
+    let mut lines = lines(item, depth + 1);
+    match lines.first_mut() {
+        Some(first) => *first = format!("{indent}- {}", first.trim_start()),
+        None => lines.push(format!("{indent}- {item}")),
+    }
+    lines
+}
+
 fn entry(head: &str, value: &Value, depth: usize) -> Vec<String> {
+    let below = || std::iter::once(head.to_owned()).chain(lines(value, depth + 1)).collect();
     match value {
         Value::Object(fields) if fields.is_empty() => vec![format!("{head} {{}}")],
         Value::Array(items) if items.is_empty() => vec![format!("{head} []")],
-        Value::Object(_) | Value::Array(_) => std::iter::once(head.to_owned()).chain(lines(value, depth + 1)).collect(),
-        scalar => {
-            let text = text(scalar);
-            if text.contains('\n') {
-                std::iter::once(head.to_owned()).chain(lines(scalar, depth + 1)).collect()
-            } else {
-                vec![format!("{head} {}", harmless(&text))]
-            }
-        }
+        Value::Object(_) | Value::Array(_) => below(),
+        scalar if text(scalar).contains('\n') => below(),
+        scalar => vec![format!("{head} {}", harmless(&text(scalar)))],
     }
 }
 
@@ -192,9 +194,7 @@ mod tests {
     #[test]
     fn values_are_shown_as_indented_lines() {
         let value = json!({"a": 1, "b": {"c": ["x", {"d": "two\nlines"}]}, "e": {}, "f": "\u{1b}[31m"});
-        assert_eq!(
-            lines(&value, 0),
-            ["a: 1", "b:", "  c:", "    - x", "    -", "      d:", "        two", "        lines", "e: {}", "f: \\u{1b}[31m"]
-        );
+        let want = ["a: 1", "b:", "  c:", "    - x", "    - d:", "        two", "        lines", "e: {}", "f: \\u{1b}[31m"];
+        assert_eq!(lines(&value, 0), want);
     }
 }

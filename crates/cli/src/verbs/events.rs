@@ -46,7 +46,7 @@ fn show(events: &[Value], format: Format, watched: bool) -> Result<()> {
     match format {
         Format::Table | Format::Wide if watched => events.iter().for_each(|event| print::line(sentence(event))),
         Format::Table | Format::Wide if events.is_empty() => print::note("there are no events"),
-        Format::Table | Format::Wide => table(events).print(),
+        Format::Table | Format::Wide => lines(events).iter().for_each(print::line),
         _ => whole(events, format, true)?,
     }
     Ok(())
@@ -61,21 +61,33 @@ fn whole(events: &[Value], format: Format, list: bool) -> Result<()> {
     Ok(())
 }
 
-/// Events in columns.
-pub fn table(events: &[Value]) -> Table {
+/// Events in columns, with their headers; the further lines of a message, such as a backtrace, stand below its first.
+pub fn lines(events: &[Value]) -> Vec<String> {
     let mut table = Table::new(["age", "about", "reason", "message"]);
     for event in events {
         let count = event["count"].as_u64().filter(|count| *count > 1).map(|count| format!(" (x{count})")).unwrap_or_default();
-        let message = format!("{}{count}", harmless(event["message"].as_str().unwrap_or_default()));
-        table.row([time::age(when(event)), subject(event), reason(event), message]);
+        table.row([time::age(when(event)), subject(event), reason(event), format!("{}{count}", message(event).0)]);
     }
-    table
+    if table.is_empty() {
+        return Vec::new();
+    }
+    let mut rows = table.lines().into_iter();
+    let headers = rows.next();
+    let below = |event: &Value| message(event).1.into_iter().map(|line| format!("    {line}")).collect::<Vec<_>>();
+    headers.into_iter().chain(rows.zip(events).flat_map(|(row, event)| std::iter::once(row).chain(below(event)))).collect()
 }
 
-/// One event in a line, for streams.
+/// One event in a line, for streams; the further lines of its message below.
 pub fn sentence(event: &Value) -> String {
-    let message = harmless(event["message"].as_str().unwrap_or_default()).into_owned();
-    format!("{} {} {}: {message}", print::dim(time::clock(when(event))), print::bold(subject(event)), reason(event))
+    let (first, more) = message(event);
+    let more: String = more.iter().map(|line| format!("\n    {line}")).collect();
+    format!("{} {} {}: {first}{}", print::dim(time::clock(when(event))), print::bold(subject(event)), reason(event), print::dim(more))
+}
+
+/// The first line of an event's message, and the others.
+fn message(event: &Value) -> (String, Vec<String>) {
+    let mut lines = event["message"].as_str().unwrap_or_default().lines().map(|line| harmless(line.trim_end()).into_owned());
+    (lines.next().unwrap_or_default(), lines.collect())
 }
 
 /// Oldest first.
@@ -160,5 +172,18 @@ impl About {
                     || (replica && prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backtrace_stands_below_its_event() {
+        let event = |message: &str| json!({"involvedObject": {"kind": "Pod", "name": "p"}, "reason": "Trap", "message": message});
+        let lines = lines(&[event("it trapped\n0: a\u{1b}[2J\n1: b"), event("again")]);
+        let ends: Vec<&str> = lines.iter().map(|line| line.rsplit("   ").next().unwrap_or_default().trim()).collect();
+        assert_eq!(ends, ["MESSAGE", "it trapped", "0: a\\u{1b}[2J", "1: b", "again"]);
     }
 }

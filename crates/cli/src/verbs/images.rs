@@ -1,12 +1,15 @@
 //! `wctl images`: what the embedded registry holds under names.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use artifact::Reference;
 use http::Method;
+use scheduler::kinds;
 use serde_json::{Value, json};
 
 use crate::args::{Format, Globals, Images};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Pick};
 use crate::print::{self, Table, harmless};
 use crate::verbs::build::size;
 
@@ -21,12 +24,28 @@ struct Image {
     bytes: u64,
 }
 
-/// Lists repositories and their tags; what apps pushed without a tag shows under its repository alone.
+/// Lists repositories with their tags, and with the digests that apps use without one.
 pub async fn run(globals: &Globals, images: Images) -> Result<()> {
     let cluster = Cluster::connect(globals).await?;
+    let used = used(&cluster).await?;
     let mut found = Vec::new();
     for repository in repositories(&cluster).await? {
-        found.extend(tags(&cluster, &repository).await?);
+        let tagged = tags(&cluster, &repository).await?;
+        let pinned = used.iter().filter(|reference| reference.repository() == repository);
+        let pinned: Vec<_> =
+            pinned.filter(|reference| !tagged.iter().any(|image| reference.to_string().ends_with(&image.digest))).collect();
+        found.extend(tagged);
+        for reference in pinned {
+            // A revision may outlive what it names.
+            if let Ok(resolved) = cluster.registry.resolve(reference).await {
+                found.push(Image {
+                    repository: repository.clone(),
+                    tag: String::new(),
+                    digest: resolved.digest.to_string(),
+                    bytes: resolved.size,
+                });
+            }
+        }
     }
     match images.output.output {
         Format::Table | Format::Wide => people(&found),
@@ -54,7 +73,15 @@ fn people(found: &[Image]) {
 }
 
 fn name(image: &Image) -> String {
-    if image.tag.is_empty() { image.repository.clone() } else { format!("{}:{}", image.repository, image.tag) }
+    if image.tag.is_empty() { format!("{}@{}", image.repository, image.digest) } else { format!("{}:{}", image.repository, image.tag) }
+}
+
+/// What the revisions of all apps name in the embedded registry.
+async fn used(cluster: &Cluster) -> Result<BTreeSet<Reference>> {
+    let revisions = cluster.items(&kinds::CONTROLLER_REVISION, None, &Pick::default()).await?;
+    let services = revisions.iter().flat_map(|revision| revision["data"]["spec"]["services"].as_object().into_iter().flatten());
+    let references = services.filter_map(|(_, service)| service["image"].as_str()?.parse::<Reference>().ok());
+    Ok(references.filter(|reference| reference.registry().is_none()).collect())
 }
 
 async fn repositories(cluster: &Cluster) -> Result<Vec<String>> {
@@ -85,9 +112,6 @@ async fn tags(cluster: &Cluster, repository: &str) -> Result<Vec<Image>> {
             digest: resolved.digest.to_string(),
             bytes: resolved.size,
         });
-    }
-    if images.is_empty() {
-        images.push(Image { repository: repository.to_owned(), tag: String::new(), digest: String::new(), bytes: 0 });
     }
     Ok(images)
 }

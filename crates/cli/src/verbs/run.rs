@@ -86,14 +86,12 @@ fn ended(end: Result<i32, Failure>) -> Result<()> {
     }
 }
 
-/// A failure with its backtrace.
+/// A failure; its backtrace goes to stderr.
 fn told(failure: &Failure) -> anyhow::Error {
-    let Failure::Trap { message, backtrace } = failure else { return anyhow!("{failure}") };
-    if backtrace.is_empty() {
-        return anyhow!("the guest trapped: {message}");
+    if let Failure::Trap { backtrace, .. } = failure {
+        backtrace.lines().for_each(|line| print::note(print::dim(print::harmless(line))));
     }
-    backtrace.lines().for_each(|line| print::note(print::dim(print::harmless(line))));
-    anyhow!("the guest trapped: {message}")
+    anyhow!("{failure}")
 }
 
 /// How long requests may go on after a signal.

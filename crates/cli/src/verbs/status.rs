@@ -91,14 +91,19 @@ fn services(app: &Value, pods: &[Value], format: Format) -> Table {
     table
 }
 
-/// Why an app is not ready: what the scheduler waits for, what the App says, and how its pods crash.
+/// Why an app is not ready: what the App says of its failure, what the scheduler waits for, and how its pods crash.
 pub fn reasons(app: &Value, pods: &[Value]) -> Vec<String> {
+    let failed = matches!(app["status"]["phase"].as_str(), Some("Failed" | "RolledBack"));
+    let message = app["status"]["message"].as_str().filter(|text| failed && !text.is_empty()).map(str::to_owned);
     let waiting = app["status"]["waiting"].as_array().into_iter().flatten().filter_map(waiting_text);
-    let ready = app["status"]["phase"] == "Ready";
-    let message = app["status"]["message"].as_str().filter(|text| !ready && !text.is_empty()).map(str::to_owned);
-    let mut all: Vec<String> = message.into_iter().chain(waiting).chain(pods.iter().filter_map(trouble)).collect();
-    let mut seen = std::collections::HashSet::new();
-    all.retain(|reason| seen.insert(reason.clone()));
+    let mut all: Vec<String> = Vec::new();
+    for reason in message.into_iter().chain(waiting).chain(pods.iter().filter_map(trouble)) {
+        // A reason often comes back within another, after the name of its service.
+        let core = reason.split_once(": ").map_or(reason.as_str(), |(_, core)| core);
+        if !all.iter().any(|said| said.contains(core)) {
+            all.push(reason);
+        }
+    }
     all.iter().map(|reason| harmless(reason).into_owned()).collect()
 }
 
@@ -128,5 +133,18 @@ fn programs(apps: &[Value], single: bool) -> Result<Value> {
         [app] if single => Ok(one(app)),
         [] if single => bail!("the app vanished"),
         apps => Ok(json!({"items": apps.iter().map(one).collect::<Vec<_>>()})),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_given_once() {
+        let app = json!({"status": {"phase": "Failed", "message": "a was not ready in time (a-1: no node has 9Gi)", "waiting": ["a: a-1: no node has 9Gi", "b: full"]}});
+        assert_eq!(reasons(&app, &[]), ["a was not ready in time (a-1: no node has 9Gi)", "b: full"]);
+        let app = json!({"status": {"phase": "Progressing", "message": "0 of 1 services are ready", "waiting": []}});
+        assert!(reasons(&app, &[]).is_empty());
     }
 }

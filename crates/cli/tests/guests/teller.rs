@@ -10,7 +10,7 @@ fn main() {
         Some("read") => match std::fs::read_to_string(&args[1]) {
             Ok(text) => println!("{text}"),
             Err(error) => {
-                eprintln!("{error}");
+                eprintln!("teller: {error}");
                 std::process::exit(3);
             }
         },
