@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use artifact::registry::Client;
+use artifact::{Digest, Reference, inspect};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
 use crate::engine::{Abi, Class, Engines, Kind};
@@ -25,8 +26,8 @@ pub struct Code {
     pub component: Component,
     /// The engine that it is for.
     pub kind: Kind,
-    /// The digest of the component's bytes, `sha256:…`.
-    pub layer: String,
+    /// The digest of the component's bytes.
+    pub layer: Digest,
     /// The component, linked: the same for all pods that run it.
     pub(crate) linked: Mutex<Option<Arc<Linked>>>,
 }
@@ -35,7 +36,7 @@ pub struct Code {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the cache could not be read or written.
-    #[error("{act} {path}: {source}{}", hint(source))]
+    #[error("{act} {path}{}", hint(source))]
     Io {
         /// What was tried.
         act: &'static str,
@@ -44,11 +45,30 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// The registry did not give the artifact.
+    #[error("fetching {reference}")]
+    Fetch {
+        /// What was asked for.
+        reference: String,
+        /// Why it failed.
+        source: artifact::registry::Error,
+    },
+    /// The reference has no digest, so it is not known what is meant.
+    #[error("{0} has no digest; resolve its tag first")]
+    NoDigest(String),
+    /// The bytes are not a component.
+    #[error("{layer} cannot be run")]
+    NoComponent {
+        /// Their digest.
+        layer: Digest,
+        /// What they are instead.
+        source: inspect::Error,
+    },
     /// The component cannot be compiled.
     #[error("compiling {layer}: {message}")]
     Compile {
         /// Its digest.
-        layer: String,
+        layer: Digest,
         /// What is wrong.
         message: String,
     },
@@ -58,7 +78,7 @@ pub enum Error {
 }
 
 fn hint(error: &std::io::Error) -> &'static str {
-    if error.kind() == std::io::ErrorKind::StorageFull { "; free some space or run `wctl prune`" } else { "" }
+    if error.kind() == std::io::ErrorKind::StorageFull { " (free some space, or run `wctl prune`)" } else { "" }
 }
 
 /// The node's folder of artifacts and compiled code. Cheap to clone.
@@ -70,7 +90,9 @@ struct Inner {
     engines: Engines,
     compiler: Compiler,
     /// One lock for each piece of code that is loaded or being made: whoever comes second waits for the first.
-    loaded: Mutex<HashMap<(String, Kind), Slot>>,
+    loaded: Mutex<HashMap<(Digest, Kind), Slot>>,
+    /// The same for artifacts that are being fetched, by their manifest's digest.
+    fetching: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Weak<Code>>>;
@@ -82,7 +104,51 @@ impl Cache {
     /// When the folder or its key cannot be made, read or kept private.
     pub fn open(dir: impl AsRef<Path>, engines: Engines, compiler: Compiler) -> Result<Self, Error> {
         let folder = Folder::open(dir.as_ref())?;
-        Ok(Self(Arc::new(Inner { folder, engines, compiler, loaded: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { folder, engines, compiler, loaded: Mutex::default(), fetching: Mutex::default() })))
+    }
+
+    /// Code for an artifact, for pods of up to `memory` bytes: from the folder, or fetched and compiled now. Callers that come at the
+    /// same time share one download and one compilation.
+    ///
+    /// # Errors
+    /// When the reference has no digest, the registry does not give it, it is no component, or compiling fails.
+    pub async fn prepare(&self, reference: &Reference, client: &Client, memory: u64) -> Result<Arc<Code>, Error> {
+        let manifest = *reference.digest().ok_or_else(|| Error::NoDigest(reference.to_string()))?;
+        let (layer, abi) = match self.0.folder.note(&manifest) {
+            Some(note) => note,
+            None => self.fetch(reference, manifest, client).await?,
+        };
+        let kind = Kind { abi, class: Class::of(memory) };
+        let again = async || match self.0.folder.artifact(&layer) {
+            Some(wasm) => Ok(wasm),
+            None => self.pull(reference, manifest, client).await.map(|(wasm, _)| wasm),
+        };
+        self.code(layer, kind, again).await
+    }
+
+    /// What an artifact holds, fetched unless someone else has just done so.
+    async fn fetch(&self, reference: &Reference, manifest: Digest, client: &Client) -> Result<(Digest, Abi), Error> {
+        let lock = {
+            let mut fetching = self.0.fetching.lock();
+            fetching.retain(|_, lock| Arc::strong_count(lock) > 1);
+            fetching.entry(manifest).or_default().clone()
+        };
+        let _alone = lock.lock().await;
+        match self.0.folder.note(&manifest) {
+            Some(note) => Ok(note),
+            None => self.pull(reference, manifest, client).await.map(|(_, note)| note),
+        }
+    }
+
+    async fn pull(&self, reference: &Reference, manifest: Digest, client: &Client) -> Result<(Bytes, (Digest, Abi)), Error> {
+        let pulled = client.pull(reference).await.map_err(|source| Error::Fetch { reference: reference.to_string(), source })?;
+        let abi = abi(&pulled.layer, &pulled.wasm)?;
+        let inner = self.0.clone();
+        blocking(move || {
+            inner.folder.keep(&manifest, &pulled.layer, abi, &pulled.wasm)?;
+            Ok((pulled.wasm, (pulled.layer, abi)))
+        })
+        .await
     }
 
     /// Code for a component that is at hand, for pods of up to `memory` bytes: from the folder, or compiled now.
@@ -90,33 +156,36 @@ impl Cache {
     /// # Errors
     /// When the bytes are no component, or compiling fails.
     pub async fn prepare_bytes(&self, wasm: Bytes, memory: u64) -> Result<Arc<Code>, Error> {
-        let layer = format!("sha256:{}", hex::encode(Sha256::digest(&wasm)));
-        let kind = Kind { abi: abi(&wasm), class: Class::of(memory) };
-        self.code(layer, kind, || async { Ok(wasm) }).await
+        let layer = Digest::of(&wasm);
+        let kind = Kind { abi: abi(&layer, &wasm)?, class: Class::of(memory) };
+        self.code(layer, kind, async || Ok(wasm)).await
     }
 
     /// Code by digest: what is in memory, else in the folder, else compiled from what `wasm` brings.
-    async fn code<F>(&self, layer: String, kind: Kind, wasm: impl FnOnce() -> F) -> Result<Arc<Code>, Error>
-    where
-        F: Future<Output = Result<Bytes, Error>>,
-    {
-        let slot = self.0.loaded.lock().entry((layer.clone(), kind)).or_default().clone();
+    async fn code(&self, layer: Digest, kind: Kind, wasm: impl AsyncFnOnce() -> Result<Bytes, Error>) -> Result<Arc<Code>, Error> {
+        let slot = self.slot(layer, kind);
         let mut slot = slot.lock().await;
         if let Some(code) = slot.upgrade() {
             return Ok(code);
         }
-        let component = match self.load(&layer, kind).await? {
+        let component = match self.load(layer, kind).await? {
             Some(component) => component,
-            None => self.compile(&layer, kind, wasm().await?).await?,
+            None => self.compile(layer, kind, wasm().await?).await?,
         };
         let code = Arc::new(Code { component, kind, layer, linked: Mutex::default() });
         *slot = Arc::downgrade(&code);
         Ok(code)
     }
 
+    fn slot(&self, layer: Digest, kind: Kind) -> Slot {
+        let mut loaded = self.0.loaded.lock();
+        loaded.retain(|_, slot| in_use(slot));
+        loaded.entry((layer, kind)).or_default().clone()
+    }
+
     /// Code from the folder, if it is there and ours.
-    async fn load(&self, layer: &str, kind: Kind) -> Result<Option<Component>, Error> {
-        let (inner, layer) = (self.0.clone(), layer.to_owned());
+    async fn load(&self, layer: Digest, kind: Kind) -> Result<Option<Component>, Error> {
+        let inner = self.0.clone();
         blocking(move || {
             let engine = inner.engines.get(kind)?;
             Ok(inner.folder.load(&engine, &layer, kind))
@@ -124,28 +193,33 @@ impl Cache {
         .await
     }
 
-    async fn compile(&self, layer: &str, kind: Kind, wasm: Bytes) -> Result<Component, Error> {
+    async fn compile(&self, layer: Digest, kind: Kind, wasm: Bytes) -> Result<Component, Error> {
         let code = self.0.compiler.compile(&self.0.folder, layer, kind, wasm).await?;
-        let (inner, layer) = (self.0.clone(), layer.to_owned());
+        let inner = self.0.clone();
         blocking(move || {
             let engine = inner.engines.get(kind)?;
             inner.folder.save(&engine, &layer, kind, &code)?;
-            let made = inner.folder.load(&engine, &layer, kind);
-            made.ok_or_else(|| Error::Compile { layer, message: "the code that was just written cannot be read back".into() })
+            // What the pool has no room for, such as a module of a hundred tables, shows here.
+            inner.folder.open_code(&engine, &layer, kind).map_err(|message| Error::Compile { layer, message })
         })
         .await
     }
 
-    /// Drops artifacts and code of components other than `keep` (digests), or says what would go.
+    /// Drops artifacts and code that no running pod uses and `keep` (digests of manifests, as references have them) does not name; or says
+    /// what would go.
     ///
     /// # Errors
     /// When the folder cannot be read, or a file not removed.
-    pub fn prune(&self, keep: &[String], dry_run: bool) -> Result<Pruned, Error> {
+    pub fn prune(&self, keep: &[Digest], dry_run: bool) -> Result<Pruned, Error> {
         let loaded = self.0.loaded.lock();
-        let in_use = loaded.iter().filter(|(_, slot)| slot.try_lock().map_or(true, |code| code.strong_count() > 0));
-        let keep: Vec<String> = in_use.map(|((layer, _), _)| layer.clone()).chain(keep.iter().cloned()).collect();
-        self.0.folder.prune(&keep, dry_run)
+        let used = loaded.iter().filter(|(_, slot)| in_use(slot)).map(|((layer, _), _)| *layer).collect();
+        self.0.folder.prune(keep, used, dry_run)
     }
+}
+
+/// Whether code is loaded, or on its way.
+fn in_use(slot: &Slot) -> bool {
+    Arc::strong_count(slot) > 1 || slot.try_lock().map_or(true, |code| code.strong_count() > 0)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
@@ -155,9 +229,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
     }
 }
 
-/// Which engine a component needs. A 0.2 component that merely holds such a name runs on the other engine as well, only slower.
-fn abi(wasm: &[u8]) -> Abi {
-    let names: [&[u8]; 2] = [b"wasi:http/handler@0.3.", b"wasi:cli/run@0.3."];
-    let speaks = |name: &[u8]| wasm.windows(name.len()).any(|window| window == name);
-    if names.into_iter().any(speaks) { Abi::P3 } else { Abi::P2 }
+/// Which engine a component needs.
+fn abi(layer: &Digest, wasm: &[u8]) -> Result<Abi, Error> {
+    let inspection = inspect::inspect(wasm).map_err(|source| Error::NoComponent { layer: *layer, source })?;
+    let mut names = inspection.imports.iter().chain(&inspection.exports);
+    let speaks_03 = names.any(|name| name.starts_with("wasi:") && name.contains("@0.3."));
+    Ok(if speaks_03 { Abi::P3 } else { Abi::P2 })
 }

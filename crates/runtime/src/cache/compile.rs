@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use artifact::Digest;
 use bytes::Bytes;
 
 use super::folder::Folder;
@@ -45,8 +46,8 @@ impl Compiler {
     }
 
     /// Machine code of a component.
-    pub(super) async fn compile(&self, folder: &Folder, layer: &str, kind: Kind, wasm: Bytes) -> Result<Vec<u8>, Error> {
-        let failed = |message| Error::Compile { layer: layer.to_owned(), message };
+    pub(super) async fn compile(&self, folder: &Folder, layer: Digest, kind: Kind, wasm: Bytes) -> Result<Vec<u8>, Error> {
+        let failed = |message| Error::Compile { layer, message };
         match self {
             Self::InProcess => {
                 let done = blocking(move || Ok(compile(kind, &wasm))).await?;

@@ -1,22 +1,27 @@
 //! The files of the cache. Code is only ever loaded after its keyed checksum agrees with what was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use artifact::Digest;
+use bytes::Bytes;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use wasmtime::component::Component;
 
 use super::Error;
-use crate::engine::Kind;
+use crate::engine::{Abi, Kind};
 
-/// `DIR/key`, `DIR/code/NAME.cwasm` with `NAME.mac` beside it.
+/// `DIR/key`; `DIR/code/LAYER.KIND.cwasm` with a `.mac` beside it; `DIR/artifacts/LAYER.wasm`; `DIR/notes/MANIFEST`, which says what layer
+/// an artifact has.
 pub struct Folder {
     code: PathBuf,
+    artifacts: PathBuf,
+    notes: PathBuf,
     key: hmac::Key,
 }
 
@@ -24,7 +29,7 @@ pub struct Folder {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Each component's digest and the bytes of its files.
-    pub layers: BTreeMap<String, u64>,
+    pub layers: BTreeMap<Digest, u64>,
 }
 
 impl Pruned {
@@ -41,26 +46,43 @@ fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 impl Folder {
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let code = dir.join("code");
-        fs::create_dir_all(&code).map_err(io_error("making the folder", &code))?;
+        let [code, artifacts, notes] = ["code", "artifacts", "notes"].map(|name| dir.join(name));
+        for folder in [&code, &artifacts, &notes] {
+            fs::create_dir_all(folder).map_err(io_error("making the folder", folder))?;
+        }
         private(dir, 0o700).map_err(io_error("keeping private the folder", dir))?;
         let key = key(&dir.join("key"))?;
-        Ok(Self { code, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+        Ok(Self { code, artifacts, notes, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
     }
 
     /// The code of a component, if there is some that this folder's key vouches for, for this very engine. A file that is broken or
     /// foreign is as good as none: it is removed, and the code made anew.
-    pub fn load(&self, engine: &wasmtime::Engine, layer: &str, kind: Kind) -> Option<Component> {
+    pub fn load(&self, engine: &wasmtime::Engine, layer: &Digest, kind: Kind) -> Option<Component> {
         let path = self.path(layer, kind);
-        let mac = fs::read(path.with_extension("mac")).ok()?;
-        let vouched = self.vouches(&path, &label(engine, layer, kind), &mac);
-        let loaded = vouched.then(|| deserialize(engine, &path)).flatten();
-        if loaded.is_none() {
-            tracing::warn!("{} is broken or not ours, so it is made anew", path.display());
-            let _ = fs::remove_file(path.with_extension("mac"));
-            let _ = fs::remove_file(&path);
+        if !path.exists() {
+            return None;
         }
+        let loaded = self.open_code(engine, layer, kind);
         loaded
+            .inspect_err(|reason| {
+                tracing::warn!("{} is made anew: {reason}", path.display());
+                let _ = fs::remove_file(path.with_extension("mac"));
+                let _ = fs::remove_file(&path);
+            })
+            .ok()
+    }
+
+    /// The same for code that must be there.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn open_code(&self, engine: &wasmtime::Engine, layer: &Digest, kind: Kind) -> Result<Component, String> {
+        let path = self.path(layer, kind);
+        let mac = fs::read(path.with_extension("mac")).map_err(|error| format!("its checksum cannot be read: {error}"))?;
+        if !self.vouches(&path, &label(engine, layer, kind), &mac) {
+            return Err("it is broken, or was not made here".into());
+        }
+        deserialize(engine, &path).map_err(|error| format!("{error:#}"))
     }
 
     fn vouches(&self, path: &Path, label: &[u8], mac: &[u8]) -> bool {
@@ -79,7 +101,7 @@ impl Folder {
     }
 
     /// Writes code, whole or not at all.
-    pub fn save(&self, engine: &wasmtime::Engine, layer: &str, kind: Kind, code: &[u8]) -> Result<(), Error> {
+    pub fn save(&self, engine: &wasmtime::Engine, layer: &Digest, kind: Kind, code: &[u8]) -> Result<(), Error> {
         let path = self.path(layer, kind);
         let mut context = hmac::Context::with_key(&self.key);
         context.update(&label(engine, layer, kind));
@@ -90,8 +112,8 @@ impl Folder {
         write_whole(&path.with_extension("mac"), mac.as_ref())
     }
 
-    fn path(&self, layer: &str, kind: Kind) -> PathBuf {
-        self.code.join(format!("{}.{kind}.cwasm", layer.trim_start_matches("sha256:")))
+    fn path(&self, layer: &Digest, kind: Kind) -> PathBuf {
+        self.code.join(format!("{}.{kind}.cwasm", layer.hex()))
     }
 
     /// A file beside the code, for a compiler's input or output; gone when it is dropped.
@@ -102,23 +124,70 @@ impl Folder {
         written.map_err(io_error("writing", &scratch.0)).map(|()| scratch)
     }
 
-    pub fn prune(&self, keep: &[String], dry_run: bool) -> Result<Pruned, Error> {
+    /// The bytes of a component, if they are here and still what their digest says.
+    pub fn artifact(&self, layer: &Digest) -> Option<Bytes> {
+        let path = self.artifacts.join(layer.hex()).with_extension("wasm");
+        let wasm = fs::read(&path).ok()?;
+        if Digest::of(&wasm) == *layer {
+            return Some(wasm.into());
+        }
+        tracing::warn!("{} is broken, so it is fetched again", path.display());
+        let _ = fs::remove_file(&path);
+        None
+    }
+
+    /// Keeps an artifact's component, and that it is this artifact's.
+    pub fn keep(&self, manifest: &Digest, layer: &Digest, abi: Abi, wasm: &[u8]) -> Result<(), Error> {
+        write_whole(&self.artifacts.join(layer.hex()).with_extension("wasm"), wasm)?;
+        let text = format!("{layer} {}", if abi == Abi::P2 { "p2" } else { "p3" });
+        let mac = hmac::sign(&self.key, note_label(manifest, &text).as_bytes());
+        write_whole(&self.notes.join(manifest.hex()), format!("{text} {}", hex::encode(mac)).as_bytes())
+    }
+
+    /// What layer an artifact has and which engine that needs, if this folder's key vouches for it.
+    pub fn note(&self, manifest: &Digest) -> Option<(Digest, Abi)> {
+        let note = fs::read_to_string(self.notes.join(manifest.hex())).ok()?;
+        let (text, mac) = note.rsplit_once(' ')?;
+        hmac::verify(&self.key, note_label(manifest, text).as_bytes(), &hex::decode(mac).ok()?).ok()?;
+        let (layer, abi) = text.split_once(' ')?;
+        Some((layer.parse().ok()?, if abi == "p2" { Abi::P2 } else { Abi::P3 }))
+    }
+
+    /// Removes, or lists, what belongs to no layer in `used` and to no artifact in `keep`.
+    pub fn prune(&self, keep: &[Digest], mut used: HashSet<Digest>, dry_run: bool) -> Result<Pruned, Error> {
+        used.extend(keep.iter().filter_map(|manifest| self.note(manifest)).map(|(layer, _)| layer));
+        used.extend(keep);
         let mut pruned = Pruned::default();
-        let files = fs::read_dir(&self.code).map_err(io_error("reading the folder", &self.code))?;
-        for file in files.flatten() {
-            let name = file.file_name();
-            let Some(layer) = name.to_str().and_then(|name| name.split('.').next()).filter(|layer| layer.len() == 64) else { continue };
-            let layer = format!("sha256:{layer}");
-            if keep.contains(&layer) {
+        for (path, layer) in self.files()? {
+            if used.contains(&layer) {
                 continue;
             }
+            *pruned.layers.entry(layer).or_default() += path.metadata().map_or(0, |about| about.len());
             if !dry_run {
-                fs::remove_file(file.path()).map_err(io_error("removing", &file.path()))?;
+                fs::remove_file(&path).map_err(io_error("removing", &path))?;
             }
-            *pruned.layers.entry(layer).or_default() += file.metadata().map_or(0, |about| about.len());
         }
         Ok(pruned)
     }
+
+    /// All files with the layer that each belongs to; a note belongs to the layer that it names.
+    fn files(&self) -> Result<Vec<(PathBuf, Digest)>, Error> {
+        let mut files = Vec::new();
+        for folder in [&self.code, &self.artifacts, &self.notes] {
+            for file in fs::read_dir(folder).map_err(io_error("reading the folder", folder))?.flatten() {
+                let name = file.file_name();
+                let digest = name.to_str().and_then(|name| format!("sha256:{}", name.split('.').next()?).parse::<Digest>().ok());
+                let Some(digest) = digest else { continue };
+                let layer = if folder == &self.notes { self.note(&digest).map_or(digest, |(layer, _)| layer) } else { digest };
+                files.push((file.path(), layer));
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn note_label(manifest: &Digest, text: &str) -> String {
+    format!("wctl note 1\n{manifest}\n{text}\n")
 }
 
 /// A file that is removed when this is dropped.
@@ -131,10 +200,10 @@ impl Drop for Scratch {
 }
 
 /// What the code is for: another component, engine, setting, version or machine gives another checksum.
-fn label(engine: &wasmtime::Engine, layer: &str, kind: Kind) -> Vec<u8> {
-    let mut settings = Settings(Sha256::new());
+fn label(engine: &wasmtime::Engine, layer: &Digest, kind: Kind) -> Vec<u8> {
+    let mut settings = Settings(Sha256::default());
     engine.precompile_compatibility_hash().hash(&mut settings);
-    let settings = settings.0.finalize();
+    let settings = sha2::Digest::finalize(settings.0);
     let target = (std::env::consts::ARCH, std::env::consts::OS);
     // wasmtime counts its own version among its settings.
     format!("wctl code 1\n{layer}\n{kind}\n{target:?}\n{}\n", hex::encode(settings)).into_bytes()
@@ -145,7 +214,7 @@ struct Settings(Sha256);
 
 impl Hasher for Settings {
     fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        sha2::Digest::update(&mut self.0, bytes);
     }
 
     fn finish(&self) -> u64 {
@@ -155,11 +224,11 @@ impl Hasher for Settings {
 
 /// Maps code that was vouched for.
 #[allow(unsafe_code)]
-fn deserialize(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
+fn deserialize(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the file was written by this program from wasmtime's own compiler, for this engine: its keyed checksum, which
     // covers the component's digest, the engine's settings and wasmtime's version, has just been verified. The folder and the
     // key are readable and writable by this user alone, so nobody else can have made the file or change it while it is mapped.
-    unsafe { Component::deserialize_file(engine, path) }.inspect_err(|error| tracing::warn!("loading {}: {error:#}", path.display())).ok()
+    unsafe { Component::deserialize_file(engine, path) }
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {

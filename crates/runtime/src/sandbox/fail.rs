@@ -2,9 +2,11 @@
 
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::FieldMapError;
 
 use super::Failure;
-use super::budget::Meter;
+use super::budget::{Meter, bytes};
+use super::state::FIELDS;
 
 /// Longest message and backtrace that are kept: a guest chooses the names of its functions.
 const LONGEST: usize = 8 << 10;
@@ -16,6 +18,10 @@ pub(super) fn classify(error: &wasmtime::Error, meter: &Meter, starting: bool) -
     }
     if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Failure::NoMemory(format!("the node has no room for another sandbox: {limit}"));
+    }
+    // WASI 0.2 has no word for it, so wasmtime traps; but it is the response that is wrong.
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) = error.downcast_ref() {
+        return Failure::Refused(format!("the guest's header fields take more than the {} that are allowed", bytes(FIELDS as u64)));
     }
     let trap = error.downcast_ref::<Trap>();
     if let (None, true, Some(refused)) = (trap, starting, meter.refused()) {

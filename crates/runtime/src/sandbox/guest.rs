@@ -60,7 +60,8 @@ impl Guest {
 
     /// Whether one sandbox fits the pod's memory at all.
     fn fits(&self, code: &Code) -> Result<(), Failure> {
-        let needed = code.component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
+        let pages = code.component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
+        let needed = pages.saturating_mul(64 << 10);
         let limit = self.0.grants.budget.memory_limit();
         if needed <= limit {
             return Ok(());
@@ -93,9 +94,9 @@ impl Guest {
         };
         let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
         let deadline = Instant::now().checked_add(shared.grants.spec.time);
-        let head = Head::default();
+        let (head, bodiless) = (Head::default(), request.method() == http::Method::HEAD);
         let run = self.begin(pre, deadline, request, head.clone());
-        respond::respond(Job { run, head, shared: shared.clone(), _permit: permit }).await
+        respond::respond(Job { run, head, shared: shared.clone(), bodiless, _permit: permit }).await
     }
 
     fn begin(

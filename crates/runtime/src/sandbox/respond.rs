@@ -25,6 +25,8 @@ pub(super) struct Job {
     pub run: Pin<Box<dyn Future<Output = Finished> + Send>>,
     pub head: Head,
     pub shared: Arc<Shared>,
+    /// Whether the request is a HEAD, whose response declares a length and sends nothing.
+    pub bodiless: bool,
     pub _permit: Permit,
 }
 
@@ -44,10 +46,11 @@ pub(super) async fn respond(mut job: Job) -> Result<Response<Body>, Failure> {
     let answer = job.head.lock().take().ok_or(Failure::NoResponse)?;
     let response = answer.map_err(|code| Failure::Refused(format!("the guest answered with the error {code}")))?;
     let (mut parts, mut inner) = response.into_parts();
-    let length = head::check(&mut parts).map_err(Failure::Refused)?;
+    let declared = head::check(&mut parts).map_err(Failure::Refused)?;
+    let length = declared.filter(|_| !job.bodiless && !matches!(parts.status.as_u16(), 204 | 304));
     let gathered = gather(&mut inner, early.is_none().then_some(&mut job)).await?;
     let over = length.is_some_and(|length| gathered.bytes > length);
-    let short = gathered.ended && length.is_some_and(|length| gathered.bytes < length) && has_body(&parts);
+    let short = gathered.ended && length.is_some_and(|length| gathered.bytes < length);
     if let Some(why) = gathered.broken {
         return Err(Failure::Refused(why));
     }
@@ -61,11 +64,6 @@ pub(super) async fn respond(mut job: Job) -> Result<Response<Body>, Failure> {
         return Ok(whole(parts, gathered.frames));
     }
     Ok(streamed(parts, gathered, inner, job, length, time))
-}
-
-/// A response to HEAD may declare a length and send nothing.
-fn has_body(parts: &response::Parts) -> bool {
-    !matches!(parts.status.as_u16(), 204 | 304)
 }
 
 /// Until the guest has set its head (none) or is done (the way it ended).

@@ -87,6 +87,7 @@ pub(super) async fn serve(
     let result = match called {
         Ok(()) if unfinished(store.data_mut()) => Err(Failure::Refused("the guest returned before it had finished a body".into())),
         Ok(()) => Ok(()),
+        Err(error) if head.lock().is_some() && twice(&error) => Err(Failure::Refused("the guest set its response twice".into())),
         Err(error) => Err(classify(&error, &store.data().meter, false)),
     };
     Finished { sandbox: Some(sandbox), result }
@@ -134,6 +135,11 @@ fn incoming(request: Request<Body>) -> (Request<WasiBody>, Scheme) {
         parts.uri = whole.build().unwrap_or(parts.uri);
     }
     (Request::from_parts(parts, to_guest(body)), scheme)
+}
+
+/// Whether the guest used a handle that is gone; once its response is set, that is the place to set it.
+fn twice(error: &wasmtime::Error) -> bool {
+    format!("{error:#}").contains("unknown handle index")
 }
 
 /// Whether a body was left open: dropping the store would end it as though it were whole.

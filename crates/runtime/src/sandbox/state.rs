@@ -22,7 +22,7 @@ const HOSTCALL_BYTES: usize = 16 << 20;
 const RESOURCES: usize = 4_096;
 
 /// Bytes of one set of header fields, bookkeeping included.
-const FIELDS: usize = 128 << 10;
+pub(super) const FIELDS: usize = 128 << 10;
 
 /// Bytes of randomness in one call.
 const RANDOM: u64 = 1 << 20;

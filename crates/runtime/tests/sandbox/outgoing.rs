@@ -1,1 +1,206 @@
-//! Later.
+//! What a guest may reach, and that a refusal comes before any connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{Request, Response};
+use runtime::body::{self, Body};
+use runtime::sandbox::{CallError, Calls, Guest, Host, PodIdentity, Spec};
+use runtime::wasi::outgoing::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{code, get, host, spec, world};
+
+/// A guest with these grants, and the client through which it would go out.
+async fn guest(name: &str, connect: &[&str], client: Arc<Client>) -> Guest {
+    let spec = Spec { connect: connect.iter().map(|target| target.parse().unwrap()).collect(), ..slow() };
+    let host = Host { outbound: client, ..host(&Default::default()) };
+    Guest::prepare(&world().engines, code(name).await, spec, host).await.unwrap()
+}
+
+fn slow() -> Spec {
+    Spec { time: Duration::from_secs(20), ..spec() }
+}
+
+/// A client for which each of these names has these addresses.
+fn resolving(names: &'static [(&'static str, &'static [&'static str])], asked: Arc<AtomicU64>) -> Arc<Client> {
+    let lookup = move |name: String| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        let found = names.iter().find(|(known, _)| *known == name).map(|(_, addresses)| *addresses);
+        let found: Option<Vec<SocketAddr>> = found.map(|all| all.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect());
+        Box::pin(async move { found.ok_or_else(|| std::io::Error::other("no such name")) }) as _
+    };
+    Arc::new(Client::with_lookup(Vec::new(), Arc::new(lookup)).unwrap())
+}
+
+/// A server on loopback that says how many connections it saw.
+async fn server() -> (u16, Arc<AtomicU64>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen = Arc::new(AtomicU64::new(0));
+    let count = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+                    if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthere").await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (port, seen)
+}
+
+#[tokio::test]
+async fn h25_no_internal_address_is_reached_without_a_literal_grant() {
+    let (port, seen) = server().await;
+    let asked = Arc::new(AtomicU64::new(0));
+    let client = resolving(&[], asked.clone());
+    for name in ["hostile", "hostile3"] {
+        let guest = guest(name, &["http://api.example:80"], client.clone()).await;
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "[::1]",
+            "0.0.0.0",
+            "[::ffff:127.0.0.1]",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "localhost",
+            "169.254.169.254",
+            "10.0.0.1",
+            "192.168.0.1",
+            "172.16.0.1",
+            "[fe80::1]",
+            "[fd00::1]",
+            "user.internal",
+            "api.example@127.0.0.1",
+        ] {
+            for scheme in ["http", "https"] {
+                let answer = get(&guest, &format!("/fetch?{scheme}|{host}:{port}|/")).await;
+                assert!(answer.starts_with("error: "), "{name} {scheme}://{host}: {answer}");
+            }
+        }
+    }
+    assert_eq!((client.attempts(), asked.load(Ordering::Relaxed), seen.load(Ordering::Relaxed)), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn h25_a_granted_name_that_resolves_inside_is_refused() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let names: &[(&str, &[&str])] = &[
+        ("inside.example", &["127.0.0.1"]),
+        ("private.example", &["10.0.0.1", "192.168.3.4"]),
+        ("metadata.example", &["169.254.169.254"]),
+        ("six.example", &["::1", "fe80::1", "::ffff:127.0.0.1"]),
+        ("localhost", &["127.0.0.1", "::1"]),
+    ];
+    let client = resolving(names, asked.clone());
+    for (host, _) in names {
+        let guest = guest("hostile", &[&format!("http://{host}:80"), &format!("https://{host}:443")], client.clone()).await;
+        for scheme in ["http", "https"] {
+            let answer = get(&guest, &format!("/fetch?{scheme}|{host}|/")).await;
+            assert!(answer.contains("DestinationIpProhibited"), "{scheme}://{host}: {answer}");
+        }
+    }
+    assert!(asked.load(Ordering::Relaxed) > 0);
+    assert_eq!(client.attempts(), 0);
+}
+
+#[tokio::test]
+async fn h25_a_literal_grant_reaches_the_address_over_one_pooled_connection() {
+    let (port, seen) = server().await;
+    let client = resolving(&[], Arc::default());
+    for (name, expected) in [("hostile", "200 there"), ("hostile3", "200")] {
+        let guest = guest(name, &[&format!("http://127.0.0.1:{port}")], client.clone()).await;
+        for _ in 0..3 {
+            assert_eq!(get(&guest, &format!("/fetch?http|127.0.0.1:{port}|/")).await, expected);
+        }
+    }
+    assert!(client.attempts() > 0);
+    assert!((1..=3).contains(&seen.load(Ordering::Relaxed)), "{} connections", seen.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn h25_a_path_that_is_an_address_itself_is_refused() {
+    let client = resolving(&[], Arc::default());
+    let guest = guest("hostile", &["http://api.example:80"], client.clone()).await;
+    let answer = get(&guest, "/fetch?http|api.example|absolute:x").await;
+    assert!(answer.contains("unsettable"), "{answer}");
+    assert_eq!(client.attempts(), 0);
+}
+
+#[tokio::test]
+async fn h26_only_the_very_host_and_port_are_granted() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let client = resolving(&[], asked.clone());
+    for name in ["hostile", "hostile3"] {
+        let guest = guest(name, &["https://api.example:443"], client.clone()).await;
+        for (scheme, authority) in [
+            ("https", "www.api.example"),
+            ("https", "example"),
+            ("https", "api.example."),
+            ("https", "api.example:444"),
+            ("http", "api.example"),
+            ("http", "api.example:443"),
+            ("https", "user@api.example"),
+            ("https", "api.example@evil.example"),
+            ("https", "api.example.evil.example"),
+            ("https", "xn--pi-7ka.example"),
+            ("https", "evilapi.example"),
+        ] {
+            let answer = get(&guest, &format!("/fetch?{scheme}|{authority}|/")).await;
+            assert!(answer.starts_with("error: "), "{name} {scheme}://{authority}: {answer}");
+        }
+        assert_eq!((client.attempts(), asked.load(Ordering::Relaxed)), (0, 0), "{name}");
+        // The host itself, in whatever case, gets as far as its name.
+        let answer = get(&guest, "/fetch?https|API.example|/").await;
+        assert!(answer.contains("DestinationUnavailable"), "{answer}");
+        assert!(asked.swap(0, Ordering::Relaxed) > 0);
+    }
+}
+
+/// Answers with who called what.
+struct Echo;
+
+#[async_trait]
+impl Calls for Echo {
+    async fn call(
+        &self,
+        caller: &PodIdentity,
+        service: &str,
+        request: Request<Body>,
+        remaining: Duration,
+    ) -> Result<Response<Body>, CallError> {
+        if service == "busy" {
+            return Err(CallError::Unavailable(service.into()));
+        }
+        assert!(remaining <= slow().time);
+        Ok(Response::new(body::full(format!("{} calls {service}{}", caller.service, request.uri().path()))))
+    }
+}
+
+#[tokio::test]
+async fn services_of_the_app_are_called_only_when_granted() {
+    let client = resolving(&[], Arc::default());
+    let spec = Spec { call: vec!["stock".into(), "busy".into()], ..slow() };
+    let host = Host { outbound: client.clone(), calls: Arc::new(Echo), ..host(&Default::default()) };
+    let guest = Guest::prepare(&world().engines, code("hostile").await, spec, host).await.unwrap();
+    assert_eq!(get(&guest, "/fetch?http|stock.internal|/apple").await, "200 user calls stock/apple");
+    assert!(get(&guest, "/fetch?http|busy.internal|/").await.contains("DestinationUnavailable"));
+    for refused in
+        ["http|user.internal|/", "http|stock.other.internal|/", "https|stock.internal|/", "http|stock.internal:81|/", "http|.internal|/"]
+    {
+        let answer = get(&guest, &format!("/fetch?{refused}")).await;
+        assert!(answer.contains("HttpRequestDenied"), "{refused}: {answer}");
+    }
+    assert_eq!(client.attempts(), 0);
+}

@@ -8,6 +8,7 @@ use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
     Fields, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
 };
+use wasip2::io::streams::OutputStream;
 use wasip2::random::random::get_random_bytes;
 
 wasip2::http::proxy::export!(Hostile);
@@ -64,6 +65,11 @@ impl Guest for Hostile {
             "/large-header" => headers(out, 1, 1 << 20),
             "/hop" => hop(out),
             "/none" => drop(out),
+            "/twice" => {
+                let again = unsafe { ResponseOutparam::from_handle(out.handle()) };
+                answer(out, b"once");
+                answer(again, b"twice");
+            }
             "/error" => ResponseOutparam::set(out, Err(wasip2::http::types::ErrorCode::InternalError(Some("as asked".into())))),
             "/trap-body" => stream(out, None, |_| std::process::abort()),
             "/spin-body" => stream(out, None, |_| spin()),
@@ -71,8 +77,7 @@ impl Guest for Hostile {
             "/leak-body" => stream(out, None, |_| ()),
             "/long-body" => stream(out, Some("3"), |_| ()),
             "/short-body" => stream(out, Some("300"), |_| ()),
-            "/endless" => stream(out, None, |body| {
-                let write = body.write().expect("the stream");
+            "/endless" => stream(out, None, |write| {
                 while write.blocking_write_and_flush(&[b'x'; 4096]).is_ok() {}
             }),
             "/fetch" => answer(out, fetch(query).as_bytes()),
@@ -91,8 +96,8 @@ fn spin() -> ! {
 
 #[allow(unconditional_recursion)]
 fn recurse(n: u64) -> u64 {
-    let frame = std::hint::black_box([n; 64]);
-    frame[1] + recurse(std::hint::black_box(n + 1))
+    // A small frame in linear memory, so that the host's stack is what runs out.
+    std::hint::black_box(n) + recurse(std::hint::black_box(n + 1))
 }
 
 fn count() -> u32 {
@@ -143,20 +148,19 @@ fn echo(request: IncomingRequest, out: ResponseOutparam) {
 }
 
 /// Sends a head and a little of a body, and then does worse.
-fn stream(out: ResponseOutparam, length: Option<&str>, then: impl FnOnce(&OutgoingBody)) {
+fn stream(out: ResponseOutparam, length: Option<&str>, then: impl FnOnce(&OutputStream)) {
     let fields = Fields::new();
     if let Some(length) = length {
         fields.append("content-length", length.as_bytes()).expect("the length");
     }
     let body = respond(out, fields);
-    {
-        let write = body.write().expect("the stream");
-        // Enough that it does not fit what the host gathers before it begins to stream.
-        for _ in 0..if length.is_some() { 1 } else { 40 } {
-            let _ = write.blocking_write_and_flush(&[b'x'; 4096][..if length.is_some() { 30 } else { 4096 }]);
-        }
+    let write = body.write().expect("the stream");
+    // Enough that it does not fit what the host gathers before it begins to stream.
+    for _ in 0..if length.is_some() { 1 } else { 40 } {
+        let _ = write.blocking_write_and_flush(&[b'x'; 4096][..if length.is_some() { 30 } else { 4096 }]);
     }
-    then(&body);
+    then(&write);
+    drop(write);
     std::mem::forget(body);
 }
 
