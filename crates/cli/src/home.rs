@@ -105,7 +105,9 @@ impl Home {
         let file = match fs::File::open(&lock) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error).with_context(|| format!("opening {}", lock.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("opening {}; choose a folder that can be written with --data", lock.display()));
+            }
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(false),

@@ -214,7 +214,8 @@ async fn a_server_that_is_not_ours_is_never_written_to() {
     {
         let output = wctl().arg("--data").arg(home.path()).args(args).output().unwrap();
         ended(&output, 1);
-        assert!(one_sentence(&output).contains("not a wctl server"));
+        let sentence = one_sentence(&output);
+        assert!(sentence.contains("not a wctl server"), "{args:?}: {sentence}");
     }
     let asked = asked.lock().unwrap();
     assert!(!asked.is_empty() && asked.iter().all(|line| line.starts_with("GET /version")), "{asked:?}");

@@ -14,6 +14,7 @@ use scheduler::{names, routes};
 use super::Gateway;
 use crate::agent::watch::{Mirror, watch};
 
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, on its way from a watch into the table")]
 enum Change {
     Ingress(Event<Ingress>),
     Service(Event<Service>),

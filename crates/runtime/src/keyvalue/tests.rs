@@ -7,7 +7,7 @@ fn id(namespace: &str, app: &str, bucket: &str) -> BucketId {
 }
 
 fn small() -> Buckets {
-    Buckets::in_memory(Limits { key: 8, value: 16, bucket: 200 }).unwrap()
+    Buckets::in_memory(Limits { key: 8, value: 20, bucket: 200 }).unwrap()
 }
 
 async fn set(bucket: &Arc<dyn Bucket>, key: &str, value: &'static str) -> Result<(), Error> {

@@ -30,13 +30,17 @@ pub struct Cluster {
     pub client: Client,
     pub http: SocketAddr,
     pub handle: Handle,
-    image: String,
+    pub image: String,
     stop_node: CancellationToken,
     stop_server: CancellationToken,
     node: Option<JoinHandle<Result<(), runtime::node::Error>>>,
     server: Option<JoinHandle<Result<(), server::Error>>>,
     _data: tempfile::TempDir,
+    _turn: tokio::sync::MutexGuard<'static, ()>,
 }
+
+// Each cluster is a whole machine that compiles its guest: side by side they would wait for each other's processor time.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} took longer than {PATIENCE:?}"))
@@ -44,6 +48,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 impl Cluster {
     pub async fn start() -> Cluster {
+        let turn = TURN.lock().await;
         let data = tempfile::tempdir().expect("a folder");
         let server = Server::open(server::Config::new(data.path())).await.expect("a server");
         let client = Client::new(server.service(Identity::admin()), "default");
@@ -65,7 +70,7 @@ impl Cluster {
         let http = listener.local_addr().expect("an address");
         let node = tokio::spawn(node.run(listener, stop_node.clone().cancelled_owned()));
         let image = format!("hostile@{digest}");
-        Cluster { client, http, handle, image, stop_node, stop_server, node: Some(node), server: Some(server), _data: data }
+        Cluster { client, http, handle, image, stop_node, stop_server, node: Some(node), server: Some(server), _data: data, _turn: turn }
     }
 
     /// A Deployment of the hostile guest with its Service and its route `NAME.localhost`.

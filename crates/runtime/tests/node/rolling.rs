@@ -41,7 +41,7 @@ async fn a_rolling_update_fails_no_request_and_never_has_fewer_than_three_ready(
     let mut events = cluster.handle.endpoint_events();
     let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let loads: Vec<_> = (0..4).map(|_| tokio::spawn(load(cluster.http, stop.clone(), asked.clone()))).collect();
-    cluster.change("web", json!({"metadata": {"annotations": {"v": "2"}}, "spec": {"containers": [{"name": "web", "env": [{"name": "V", "value": "2"}]}]}})).await;
+    cluster.change("web", json!({"metadata": {"annotations": {"v": "2"}}, "spec": {"containers": [{"name": "web", "image": cluster.image, "env": [{"name": "V", "value": "2"}]}]}})).await;
     let rolled = async {
         loop {
             let pods = cluster.pods().list(&Default::default()).await.expect("pods");

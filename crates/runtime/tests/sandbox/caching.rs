@@ -154,7 +154,7 @@ async fn pruning_removes_what_nobody_keeps_and_a_dry_run_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
     let used = prepare(&cache, guests::wasm("hostile")).await.unwrap();
-    let unused = prepare(&cache, guests::wasm("command")).await.unwrap().layer.clone();
+    let unused = prepare(&cache, guests::wasm("command")).await.unwrap().layer;
     let dry = cache.prune(&[], true).unwrap();
     assert_eq!(dry.layers.keys().collect::<Vec<_>>(), [&unused]);
     assert!(dry.bytes() > 0);

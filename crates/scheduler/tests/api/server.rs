@@ -26,7 +26,18 @@ struct Running {
 }
 
 async fn start(folder: &std::path::Path) -> Running {
-    let server = Server::open(Config::new(folder)).await.unwrap();
+    // Connections of a server that has just ended may hold the store a moment longer.
+    let server = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        loop {
+            match Server::open(Config::new(folder)).await {
+                Ok(server) => return server,
+                Err(error) if error.to_string().contains("has it open") => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await
+    .unwrap();
     let listener = listen("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let (token, ca_pem) = (server.admin_token().to_owned(), server.ca_pem().to_owned());
