@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use common::{component, ended, one_sentence, stderr, stdout, wctl};
+use common::{component, ended, stderr, stdout, wctl};
 
 /// A command that does what its arguments say, built once.
 fn command() -> &'static Path {

@@ -32,7 +32,10 @@ impl Cluster {
 
     fn with_config(globals: &Globals, config: kube::Config) -> Result<(kube::Client, Cluster)> {
         let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let registry = registry::client(globals, Some(embedded(&config, &endpoint)?))?;
+        // A kubeconfig without an authority is not one of ours, so neither is that server's registry.
+        let ours = config.root_cert.as_ref().is_some_and(|roots| !roots.is_empty());
+        let embedded = if ours { Some(embedded(&config, &endpoint)?) } else { None };
+        let registry = registry::client(globals, embedded)?;
         let default = config.default_namespace.clone();
         let client = kube::Client::try_from(config).with_context(|| format!("preparing to talk to {endpoint}"))?;
         Ok((client.clone(), Cluster::new(client, globals, default, endpoint, registry)))

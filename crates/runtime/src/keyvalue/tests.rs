@@ -65,7 +65,7 @@ async fn h44_sizes_are_limited_and_a_full_bucket_can_be_emptied() {
     let bucket = small().bucket(id("n", "a", "b"));
     assert!(matches!(set(&bucket, "123456789", "").await, Err(Error::TooLarge(_))));
     assert!(matches!(set(&bucket, "", "").await, Err(Error::TooLarge(_))));
-    assert!(matches!(set(&bucket, "k", "12345678901234567").await, Err(Error::TooLarge(_))));
+    assert!(matches!(set(&bucket, "k", "123456789012345678901").await, Err(Error::TooLarge(_))));
     let mut written = 0;
     while set(&bucket, &format!("k{written}"), "1234567890").await.is_ok() {
         written += 1;
@@ -73,7 +73,7 @@ async fn h44_sizes_are_limited_and_a_full_bucket_can_be_emptied() {
     }
     assert_eq!(written, 4);
     // All or none: the deletion does not happen when the rest is refused.
-    let both = vec![("k0".into(), None), ("k9".into(), Some("12345678901234567".into()))];
+    let both = vec![("k0".into(), None), ("k9".into(), Some("123456789012345678901".into()))];
     assert!(bucket.set_many(both).await.is_err());
     assert!(bucket.get("k0").await.unwrap().is_some());
     bucket.set_many(vec![("k0".into(), None)]).await.unwrap();
