@@ -81,7 +81,7 @@ pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// What [`base64`] wrote.
+/// What [`base64()`] wrote.
 pub fn from_base64(text: &str) -> Result<Vec<u8>> {
     STANDARD.decode(text).context("reading base64")
 }

@@ -75,7 +75,7 @@ pub struct Run {
     /// A variable of the guest; NAME alone passes on our own
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
-    /// A target that the guest may connect to: https://api.example.com:443
+    /// A target that the guest may connect to: `https://api.example.com:443`
     #[arg(long, value_name = "URL")]
     pub allow: Vec<String>,
     /// Memory of one sandbox
