@@ -3,9 +3,6 @@
 //! must settle.
 //!
 //! `SIMULATION_SEEDS=10000` runs more than the 200 of every day, `SIMULATION_SEED=17` one again.
-//!
-//! It bites: without `!draft.is_ending(pod)` in `plan/endpoints.rs` it fails with "gets requests", and with `saturating_add(1)` on
-//! `spare` in `plan/rollout.rs` with "fewer than".
 
 use crate::cluster::{Cluster, id, scheduler_ready};
 use scheduler::kinds;
