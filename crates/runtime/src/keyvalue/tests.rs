@@ -1,3 +1,5 @@
+//! Buckets: limits, isolation, swaps and pages.
+
 use std::sync::Arc;
 
 use super::*;

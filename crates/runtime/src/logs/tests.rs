@@ -1,3 +1,5 @@
+//! Logs: what is kept, followed, bounded and dropped.
+
 use super::*;
 use futures::StreamExt;
 
