@@ -113,17 +113,31 @@ impl Cache {
     /// # Errors
     /// When the reference has no digest, the registry does not give it, it is no component, or compiling fails.
     pub async fn prepare(&self, reference: &Reference, client: &Client, memory: u64) -> Result<Arc<Code>, Error> {
-        let manifest = *reference.digest().ok_or_else(|| Error::NoDigest(reference.to_string()))?;
-        let (layer, abi) = match self.0.folder.note(&manifest) {
-            Some(note) => note,
-            None => self.fetch(reference, manifest, client).await?,
-        };
+        let (manifest, layer, abi) = self.kept(reference, client).await?;
         let kind = Kind { abi, class: Class::of(memory) };
         let again = async || match self.0.folder.artifact(&layer) {
             Some(wasm) => Ok(wasm),
             None => self.pull(reference, manifest, client).await.map(|(wasm, _)| wasm),
         };
         self.code(layer, kind, again).await
+    }
+
+    /// Fetches an artifact unless the folder has it: the first half of [`Cache::prepare`], for those who tell of both.
+    ///
+    /// # Errors
+    /// When the reference has no digest, or the registry does not give it.
+    pub async fn keep(&self, reference: &Reference, client: &Client) -> Result<(), Error> {
+        self.kept(reference, client).await.map(drop)
+    }
+
+    /// An artifact's digest, its component's and what that speaks; fetched now unless the folder knows it.
+    async fn kept(&self, reference: &Reference, client: &Client) -> Result<(Digest, Digest, Abi), Error> {
+        let manifest = *reference.digest().ok_or_else(|| Error::NoDigest(reference.to_string()))?;
+        let (layer, abi) = match self.0.folder.note(&manifest) {
+            Some(note) => note,
+            None => self.fetch(reference, manifest, client).await?,
+        };
+        Ok((manifest, layer, abi))
     }
 
     /// What an artifact holds, fetched unless someone else has just done so.

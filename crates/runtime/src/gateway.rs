@@ -45,7 +45,7 @@ pub struct Settings {
     pub trusted: Vec<IpAddr>,
 }
 
-/// A change of how many pods of a Service are ready.
+/// A change of which pods of a Service are ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointEvent {
     /// The Service's namespace.
@@ -76,7 +76,7 @@ pub struct Gateway {
 struct Scheduled {
     table: routes::Table,
     apps: BTreeMap<(String, String), String>,
-    ready: HashMap<(String, String), usize>,
+    ready: HashMap<(String, String), Vec<String>>,
 }
 
 /// On which of a node's doors a request came in.
@@ -135,24 +135,23 @@ impl Gateway {
     fn rebuild(&self, scheduled: &mut Scheduled) {
         let before = self.table.load();
         let table = Table::build(&scheduled.table, &scheduled.apps, &self.settings.node, &self.locals, &before);
-        let mut ready = HashMap::new();
-        for service in table.services() {
-            let key = (service.namespace.clone(), service.name.clone());
-            if scheduled.ready.get(&key).copied().unwrap_or(0) != service.ready() {
-                self.tell(service);
-            }
-            ready.insert(key, service.ready());
-        }
-        scheduled.ready = ready;
+        let ready = table.services().map(|service| ((service.namespace.clone(), service.name.clone()), service.ready_pods()));
+        let ready: HashMap<_, _> = ready.collect();
         self.table.store(Arc::new(table));
         self.version.send_modify(|version| *version += 1);
+        // Told last: whoever hears of a change finds it in the table.
+        let before = std::mem::replace(&mut scheduled.ready, ready);
+        for (key, pods) in &scheduled.ready {
+            if before.get(key).map_or(&[][..], Vec::as_slice) != pods {
+                self.tell(key, pods.len());
+            }
+        }
     }
 
-    fn tell(&self, service: &Service) {
-        tracing::debug!(namespace = service.namespace, service = service.name, ready = service.ready(), "endpoints");
+    fn tell(&self, (namespace, service): &(String, String), ready: usize) {
+        tracing::debug!(namespace, service, ready, "endpoints");
         // Nobody has to listen.
-        let _ =
-            self.events.send(EndpointEvent { namespace: service.namespace.clone(), service: service.name.clone(), ready: service.ready() });
+        let _ = self.events.send(EndpointEvent { namespace: namespace.clone(), service: service.clone(), ready });
     }
 
     /// Tells of each change of a Service's ready pods from now on.

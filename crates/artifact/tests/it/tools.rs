@@ -1,9 +1,9 @@
 //! Against Debian's docker-registry and skopeo, both directions. Skipped with a word where they are missing, unless WCTL_REQUIRE_TOOLS=1.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use artifact::blobs::Blobs;
 use artifact::registry::Kind;
@@ -36,26 +36,21 @@ impl Drop for DockerRegistry {
 }
 
 fn docker_registry(folder: &Path) -> DockerRegistry {
-    // A free port may be taken by somebody else before the registry has it, so it is tried again.
-    for _ in 0..5 {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = folder.join("config.yml");
-        let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: '{address}'}}\n",
-            folder.join("data").display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let child = Command::new("docker-registry").arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut registry = DockerRegistry { child, address };
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(30) && registry.child.try_wait().unwrap().is_none() {
-            if std::net::TcpStream::connect(address).is_ok() {
-                return registry;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    panic!("docker-registry does not start");
+    let config = folder.join("config.yml");
+    let text = format!(
+        "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
+        folder.join("data").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new("docker-registry");
+    let mut child = command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    // It chooses its port and says so: a port that this test had chosen could be another's by the time the registry asks for it.
+    let address = lines.find_map(|line| line.split_once("listening on ")?.1.split(['"', ' ']).next()?.parse().ok());
+    let registry = DockerRegistry { child, address: address.expect("docker-registry says where it listens") };
+    // A full pipe would stop it.
+    std::thread::spawn(move || lines.for_each(drop));
+    registry
 }
 
 async fn skopeo(arguments: &[&str]) -> String {

@@ -74,7 +74,16 @@ impl Service {
         }
     }
 
-    /// Pods that are ready to answer now.
+    /// The UIDs of the pods that are ready to answer now.
+    pub fn ready_pods(&self) -> Vec<String> {
+        let uid = |target: &Target| match target {
+            Target::Local(local) => local.identity.uid.clone(),
+            Target::Remote(endpoint) => endpoint.pod.clone(),
+        };
+        self.here.iter().filter(|target| target.is_ready()).chain(&self.elsewhere).map(uid).collect()
+    }
+
+    /// How many pods are ready to answer now.
     pub fn ready(&self) -> usize {
         self.here.iter().filter(|target| target.is_ready()).count() + self.elsewhere.len()
     }

@@ -25,9 +25,9 @@ const LONG: Duration = Duration::from_millis(150);
 impl Source for Registry {
     async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Arc<Code>, String> {
         let reference: Reference = image.parse().map_err(|error| format!("`{image}` is not a reference: {}", chain(&error)))?;
-        let pulling = self.registry.pull(&reference);
-        let artifact = told(teller, ("Pulling", "Pulled"), image, pulling).await.map_err(|error| chain(&error))?;
-        let compiling = self.cache.prepare_bytes(artifact.wasm, memory);
+        let pulling = self.cache.keep(&reference, &self.registry);
+        told(teller, ("Pulling", "Pulled"), image, pulling).await.map_err(|error| chain(&error))?;
+        let compiling = self.cache.prepare(&reference, &self.registry, memory);
         told(teller, ("Compiling", "Compiled"), image, compiling).await.map_err(|error| chain(&error))
     }
 }
