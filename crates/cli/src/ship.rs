@@ -39,13 +39,18 @@ pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
                     command: build.command.clone(),
                     output: build.output.as_ref().map(PathBuf::from),
                 };
-                let made = toolchain::build(&recipe).await?;
-                local(made).with_context(|| format!("packing {name}"))?
+                built(&recipe).await?
             }
         };
         components.insert(name.clone(), component);
     }
     Ok(components)
+}
+
+/// Builds one component and packs it.
+pub async fn built(recipe: &Recipe) -> Result<Component> {
+    let made = toolchain::build(recipe).await?;
+    local(made).with_context(|| format!("packing {}", recipe.service))
 }
 
 fn local(path: PathBuf) -> Result<Component> {

@@ -48,6 +48,9 @@ pub async fn build(recipe: &Recipe) -> Result<PathBuf> {
     Ok(component)
 }
 
+/// The names of a Makefile, in the order in which make looks for them.
+const MAKEFILES: [&str; 3] = ["GNUmakefile", "makefile", "Makefile"];
+
 /// Runs the folder's own build system; where that says what it made, here it is.
 async fn detected(folder: &Path) -> Result<Option<PathBuf>> {
     let has = |name: &str| folder.join(name).is_file();
@@ -57,7 +60,7 @@ async fn detected(folder: &Path) -> Result<Option<PathBuf>> {
         node::build(folder).await
     } else if has("pyproject.toml") {
         python::build(folder).await.map(Some)
-    } else if has("Makefile") || has("makefile") || has("GNUmakefile") {
+    } else if MAKEFILES.iter().any(|name| has(name)) {
         command::run(command::tool("make", folder), "install make, or name another way with `build: {path, command, output}`")
             .await
             .map(|()| None)

@@ -21,7 +21,7 @@ pub struct New {
 /// `wctl build`
 #[derive(Debug, Args)]
 pub struct Build {
-    /// What to build.
+    /// What to build: app files, or the folder of one component.
     #[command(flatten)]
     pub files: Files,
     /// How results are printed.

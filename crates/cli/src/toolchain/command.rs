@@ -7,6 +7,9 @@ use std::process::Stdio;
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::process::Command;
 
+/// Where a tool says why it failed.
+const ABOVE: &str = "; what it printed above says why";
+
 /// A tool in a folder; all that it prints goes to our stderr, since stdout is for results.
 pub fn tool(name: &str, folder: &Path) -> Command {
     let mut command = Command::new(name);
@@ -26,7 +29,7 @@ pub async fn shell(folder: &Path, line: &str) -> Result<()> {
     command.arg(flag).arg(line);
     let status = command.status().await.with_context(|| format!("starting {name}"))?;
     if !status.success() {
-        bail!("`{line}` ended with {}", ended(status));
+        bail!("`{line}` ended with {}{ABOVE}", ended(status));
     }
     Ok(())
 }
@@ -35,7 +38,7 @@ pub async fn shell(folder: &Path, line: &str) -> Result<()> {
 pub async fn run(mut command: Command, missing: &str) -> Result<()> {
     let status = command.status().await.map_err(|error| not_started(&command, error, missing))?;
     if !status.success() {
-        bail!("`{}` ended with {}", line(&command), ended(status));
+        bail!("`{}` ended with {}{ABOVE}", line(&command), ended(status));
     }
     Ok(())
 }
@@ -46,7 +49,7 @@ pub async fn output(mut command: Command, missing: &str) -> Result<String> {
     let child = command.spawn().map_err(|error| not_started(&command, error, missing))?;
     let output = child.wait_with_output().await.with_context(|| format!("running `{}`", line(&command)))?;
     if !output.status.success() {
-        bail!("`{}` ended with {}", line(&command), ended(output.status));
+        bail!("`{}` ended with {}{ABOVE}", line(&command), ended(output.status));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
