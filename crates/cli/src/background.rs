@@ -1,6 +1,7 @@
 //! A process that outlives its terminal, and how to stop it.
 
 use std::fs::File;
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,7 +19,13 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Starts this program with other arguments, away from the terminal; what it prints goes to `up.log`.
 pub fn start(home: &Home, arguments: &[std::ffi::OsString]) -> Result<Child> {
     let path = home.log();
-    let log = File::create(&path).with_context(|| format!("making {}", path.display()))?;
+    // A first line shows whether there is room for others: a process that cannot say why it ends is of no use.
+    let begin = || -> std::io::Result<File> {
+        let mut log = File::create(&path)?;
+        writeln!(log, "started at {}", jiff::Timestamp::now())?;
+        Ok(log)
+    };
+    let log = begin().with_context(|| format!("writing {}", path.display()))?;
     let program = std::env::current_exe().context("finding this program's file")?;
     let mut command = Command::new(program);
     command.args(arguments).env(MARK, "1").stdin(Stdio::null());
@@ -36,7 +43,9 @@ pub async fn started(home: &Home, child: &mut Child, patience: Duration) -> Resu
         }
         if child.try_wait().context("looking at the process in the background")?.is_some() {
             let log = std::fs::read_to_string(home.log()).unwrap_or_default();
-            let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
+            let Some(last) = log.lines().skip(1).filter(|line| !line.trim().is_empty()).last() else {
+                bail!("it ended without a word; see whether {} has space left", home.path.display());
+            };
             bail!("{}", print::harmless(last.strip_prefix("error: ").unwrap_or(last)));
         }
         if Instant::now() > deadline {

@@ -1,10 +1,10 @@
 //! The files that a person names: app files with their `.env`, or Kubernetes manifests.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use scheduler::app::{self, AppFile, Parsed, Source};
 use scheduler::kinds::Kind;
 use serde_json::Value;
@@ -15,6 +15,9 @@ use crate::exit::Usage;
 
 /// The largest file that is read; what makes sense of it has smaller bounds of its own.
 const LARGEST: u64 = 4 << 20;
+
+/// The kinds that people write files of, as error messages name them.
+const DEPLOYED: [&str; 7] = ["App", "Deployment", "Service", "Ingress", "ConfigMap", "Secret", "Namespace"];
 
 /// What the files describe.
 pub enum Documents {
@@ -83,7 +86,7 @@ pub fn parse(paths: &[PathBuf]) -> Result<Documents> {
         Parsed::Kubernetes(_) => objects(&sources).map(Documents::Objects),
         Parsed::Compose => bail!(
             "{} is a Compose file (`services:` without `app:`), and reading those comes later; write an app.yaml with `app: NAME` and the same services",
-            paths.first().map(|path| path.display().to_string()).unwrap_or_default()
+            sources.first().map(|source| source.name.as_str()).unwrap_or_default()
         ),
     }
 }
@@ -98,9 +101,17 @@ fn source(path: &Path) -> Result<Source> {
     if path.is_dir() {
         bail!("{name} is a folder; name the file in it, such as {}", path.join("app.yaml").display());
     }
-    let file = std::fs::File::open(path).with_context(|| format!("opening {name}"))?;
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow!("there is no file {name}"),
+        _ => anyhow::Error::new(error).context(format!("opening {name}")),
+    })?;
     // A file that is too large is only read as far as it takes to say so.
     file.take(LARGEST + 1).read_to_end(&mut bytes).with_context(|| format!("reading {name}"))?;
+    if bytes.starts_with(b"\0asm") {
+        bail!(
+            "{name} is WebAssembly, not an app file; name it in one (`app: NAME` and `image: ./{name}`), or try it with `wctl run {name}`"
+        );
+    }
     Ok(Source::new(name, bytes))
 }
 
@@ -131,7 +142,9 @@ fn unfold(mut value: Value, file: &str, objects: &mut Vec<Object>) -> Result<()>
         let Value::Array(items) = value["items"].take() else { bail!("{file}: the List has no items") };
         return items.into_iter().try_for_each(|item| unfold(item, file, objects));
     }
-    let Some(known) = Kind::of(version, kind) else { bail!("{file}: wctl has no kind {kind} of {version}, so nothing was applied") };
+    let Some(known) = Kind::of(version, kind) else {
+        bail!("{file}: wctl has no kind {kind} of {version}, so nothing was applied; it takes {}", DEPLOYED.join(", "))
+    };
     if name_of(&value).is_empty() {
         bail!("{file}: a {kind} has no metadata.name, so nothing was applied");
     }
@@ -176,6 +189,6 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let error = parse(&[PathBuf::from("/nowhere/app.yaml")]).err().unwrap();
-        assert!(format!("{error:#}").starts_with("opening /nowhere/app.yaml: "), "{error:#}");
+        assert_eq!(format!("{error:#}"), "there is no file /nowhere/app.yaml");
     }
 }

@@ -31,7 +31,7 @@ pub async fn app(cluster: &Cluster, namespace: &str, name: &str, generation: i64
     drop(progress);
     match end {
         Ok(End::Ready) => Ok(()),
-        Ok(End::Failed(why)) => bail!("app {name} {why}{}", details(cluster, namespace, name, last.as_ref()).await),
+        Ok(End::Failed(why)) => bail!("app {name} {}{}", steady(&why), details(cluster, namespace, name, last.as_ref()).await),
         // What it waited for is the answer that matters, when time runs out.
         Err(error) => bail!("{}{}", print::chain(&error), details(cluster, namespace, name, last.as_ref()).await),
     }
@@ -72,8 +72,16 @@ fn summary(app: &Value) -> String {
         .map(|(name, service)| format!("{name} {}/{}", service["ready"].as_u64().unwrap_or(0), service["desired"].as_u64().unwrap_or(0)));
     let counts = counts.collect::<Vec<_>>().join(", ");
     let waiting = status::reasons(app, &[]);
-    let waiting = if waiting.is_empty() { String::new() } else { format!("; {}", waiting.join("; ")) };
+    let waiting = if waiting.is_empty() { String::new() } else { format!("; {}", steady(&waiting.join("; "))) };
     format!("{}: {}{waiting}", name_of(app), if counts.is_empty() { "starting" } else { &counts })
+}
+
+/// Without when a pod starts again, which is another time with each try and old by the time it is read.
+fn steady(text: &str) -> String {
+    const AGAIN: &str = "it starts again in ";
+    let mut parts = text.split(AGAIN);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |steady, part| steady + part.split_once(": ").map_or(part, |(_, what)| what))
 }
 
 /// What else is known: what is waited for, how pods crash. Starts with `; ` if it says anything.
@@ -86,7 +94,7 @@ async fn details(cluster: &Cluster, namespace: &str, name: &str, app: Option<&Va
     // The App's own message is told already.
     reasons.retain(|reason| reason != message);
     reasons.truncate(5);
-    reasons.iter().map(|reason| format!("; {reason}")).collect()
+    reasons.iter().map(|reason| format!("; {}", steady(reason))).collect()
 }
 
 /// Waits until a Deployment has all its replicas, all of the newest revision and ready.
@@ -147,6 +155,15 @@ pub fn unplaced(pod: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_reason_stays_the_same_while_nothing_changes() {
+        let reason =
+            |time: &str| steady(&format!("a: CrashLoopBackOff: it starts again in {time}: trap; b: it starts again in {time}: trap"));
+        assert_eq!(reason("250ms"), "a: CrashLoopBackOff: trap; b: trap");
+        assert_eq!(reason("250ms"), reason("1.207s"));
+        assert_eq!(steady("no node has 64Mi free"), "no node has 64Mi free");
+    }
 
     fn check(app: Value) -> &'static str {
         match judge(&app, 2) {

@@ -66,6 +66,11 @@ impl Home {
         self.path.join("node")
     }
 
+    /// The node's folder, with a lock and a `run.json` of its own where the node runs alone.
+    pub fn of_node(&self) -> Home {
+        Home { path: self.node() }
+    }
+
     /// A folder for the file that asks a background process to stop, where there are no signals.
     #[cfg(not(unix))]
     pub fn stop(&self) -> PathBuf {
@@ -84,6 +89,32 @@ impl Home {
     /// What runs on the folder; `None` if nothing does.
     pub fn running(&self) -> Result<Option<Running>> {
         self.read("run.json")
+    }
+
+    /// `http://HOST:PORT` of the gateway on this machine, if it belongs to the server at `endpoint`; what a process left behind does not count.
+    pub fn gateway(&self, endpoint: &str) -> Option<String> {
+        let live = |home: &Home| if home.is_held().ok()? { home.running().ok()? } else { None };
+        let server = live(self).filter(|running| running.api.as_deref() == Some(endpoint))?;
+        server.http.or_else(|| live(&self.of_node())?.http)
+    }
+
+    /// Takes the lock of the node's folder, which belongs to one process; what an earlier one announced there is gone with it.
+    pub fn hold_node(&self) -> Result<fs::File> {
+        let node = self.of_node();
+        node.create()?;
+        let path = node.path.join("lock");
+        let file = fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
+        if file.try_lock().is_err() {
+            refuse(&node)?;
+        }
+        node.forget();
+        Ok(file)
+    }
+
+    /// Removes what an earlier process announced. Only for whoever holds the lock.
+    pub fn forget(&self) {
+        // There is seldom anything to remove.
+        let _ = fs::remove_file(self.path.join("run.json"));
     }
 
     /// Tells other commands what runs here.
@@ -170,9 +201,10 @@ pub fn reachable(listener: &TcpListener) -> Result<std::net::SocketAddr> {
 
 /// An error if the folder is held by another process, saying which and what to do.
 pub fn refuse_if_held(home: &Home) -> Result<()> {
-    if !home.is_held()? {
-        return Ok(());
-    }
+    if home.is_held()? { refuse(home) } else { Ok(()) }
+}
+
+fn refuse(home: &Home) -> Result<()> {
     let by = home.running()?.map(|running| format!(" (process {})", running.pid)).unwrap_or_default();
     bail!(
         "the data folder {} is in use by another wctl{by}; stop that one with `wctl down`, or name another folder with --data",
@@ -210,6 +242,29 @@ mod tests {
         home.announce(&Running { pid: 1, ..running }).unwrap();
         home.retract();
         assert!(home.running().unwrap().is_some(), "another process's word stays");
+    }
+
+    #[test]
+    fn a_gateway_is_told_only_while_it_runs_for_that_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home { path: folder.path().to_owned() };
+        let api = "https://127.0.0.1:1";
+        home.announce(&Running { api: Some(api.into()), http: Some("http://127.0.0.1:2".into()), pid: 1 }).unwrap();
+        assert_eq!(home.gateway(api), None, "that process is gone");
+        let file = fs::File::create(home.path.join("lock")).unwrap();
+        file.lock().unwrap();
+        assert_eq!(home.gateway(api).as_deref(), Some("http://127.0.0.1:2"));
+        assert_eq!(home.gateway("https://127.0.0.1:9"), None, "that is another server");
+        home.announce(&Running { api: Some(api.into()), http: None, pid: 1 }).unwrap();
+        assert_eq!(home.gateway(api), None);
+        let node = home.hold_node().unwrap();
+        home.of_node().announce(&Running { api: None, http: Some("http://127.0.0.1:3".into()), pid: 2 }).unwrap();
+        assert_eq!(home.gateway(api).as_deref(), Some("http://127.0.0.1:3"), "a node of its own on the same folder");
+        let text = format!("{:#}", home.hold_node().unwrap_err());
+        assert!(text.contains("process 2") && text.contains("wctl down"), "{text}");
+        drop(node);
+        drop(home.hold_node().unwrap());
+        assert_eq!(home.of_node().running().unwrap(), None, "what was left behind is forgotten");
     }
 
     #[test]

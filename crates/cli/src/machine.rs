@@ -42,6 +42,7 @@ pub async fn control<T>(globals: &Globals, home: &Home, listener: TcpListener, w
     let mut config = server::Config::new(&home.path);
     config.registries = registry::options(globals)?;
     let server = Server::open(config).await?;
+    home.forget();
     let kubeconfig = server.kubeconfig(&url);
     home.write("kubeconfig", kubeconfig.as_bytes())?;
     let client = kube::Client::new(server.service(Identity::admin()), DEFAULT_NAMESPACE);

@@ -83,7 +83,8 @@ async fn verb(globals: &Globals, verb: Verb) -> Result<()> {
 /// What goes on inside, on stderr; `WCTL_LOG` chooses by module.
 fn trace(verbose: u8) {
     let default = match verbose {
-        0 => "error",
+        // What the client library finds worth an error, we say ourselves or try again.
+        0 => "error,kube_client=off",
         1 => "warn,wctl=info,scheduler=info,runtime=info,artifact=info",
         _ => "info,wctl=debug,scheduler=debug,runtime=debug,artifact=debug",
     };

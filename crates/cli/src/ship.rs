@@ -1,11 +1,12 @@
 //! From an app file to an App that only holds digests: builds, packs, pushes and resolves.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use artifact::pack::Packed;
-use artifact::registry::Kind;
+use artifact::registry::{Failure, Kind};
 use artifact::{Reference, registry};
 use bytes::Bytes;
 use scheduler::app::{AppSpec, Locked, Origin};
@@ -31,11 +32,11 @@ pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
     for (name, service) in &app.file.services {
         let component = match &service.origin {
             Origin::Reference(text) => Component::Remote(text.parse().with_context(|| format!("reading the image of {name}"))?),
-            Origin::File(path) => local(app.base.join(path)).with_context(|| format!("reading the image of {name}"))?,
+            Origin::File(path) => local(beside(app, path)).with_context(|| format!("reading the image of {name}"))?,
             Origin::Build(build) => {
                 let recipe = Recipe {
                     service: name.clone(),
-                    folder: app.base.join(&build.path),
+                    folder: beside(app, &build.path),
                     command: build.command.clone(),
                     output: build.output.as_ref().map(PathBuf::from),
                 };
@@ -45,6 +46,12 @@ pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
         components.insert(name.clone(), component);
     }
     Ok(components)
+}
+
+/// A path of an app file, from the folder that it starts from; without the `./` in its midst.
+fn beside(app: &App, path: impl AsRef<Path>) -> PathBuf {
+    let joined: PathBuf = app.base.join(path).components().filter(|part| *part != std::path::Component::CurDir).collect();
+    if joined.as_os_str().is_empty() { PathBuf::from(".") } else { joined }
 }
 
 /// Builds one component and packs it.
@@ -61,7 +68,10 @@ fn local(path: PathBuf) -> Result<Component> {
 /// Reads and packs a component.
 pub fn pack(path: &Path) -> Result<Packed> {
     let named = || path.display().to_string();
-    let size = std::fs::metadata(path).with_context(|| format!("opening {}", named()))?;
+    let size = std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow!("there is no file {}", named()),
+        _ => anyhow::Error::new(error).context(format!("opening {}", named())),
+    })?;
     if size.is_dir() {
         bail!("{} is a folder, not a component", named());
     }
@@ -69,7 +79,7 @@ pub fn pack(path: &Path) -> Result<Packed> {
         bail!("{} is larger than {} MiB, the most that a component may have", named(), LARGEST >> 20);
     }
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", named()))?;
-    artifact::pack::pack(Bytes::from(bytes)).with_context(|| format!("packing {}", named()))
+    artifact::pack::pack(Bytes::from(bytes)).with_context(named)
 }
 
 /// Puts a digest in the place of every image. With `push` what was made here goes to the server's registry first.
@@ -107,7 +117,13 @@ pub async fn lock(
 
 /// The digest that a reference means now; refuses what no node can run.
 pub async fn resolve(client: &registry::Client, reference: &Reference) -> Result<Reference> {
-    let resolved = client.resolve(reference).await?;
+    let resolved = match client.resolve(reference).await {
+        Err(error) if reference.registry().is_none() && matches!(error.failure(), Failure::NotFound { .. }) => bail!(
+            "{}; push it with `wctl push FILE.wasm {reference}`, or write the host of its registry too, as in ghcr.io/OWNER/NAME",
+            error.sentence()
+        ),
+        resolved => resolved?,
+    };
     refuse_others(reference, &resolved.kind)?;
     Ok(reference.pinned(resolved.digest))
 }

@@ -101,4 +101,63 @@ async fn server_and_node_run_apart() {
     let output = wctl().arg("--data").arg(&worker).args(["node", "--name", "other"]).output().unwrap();
     ended(&output, 1);
     assert!(one_sentence(&output).contains("in use"));
+    // The node's folder is stopped as any other; the server runs on.
+    let output = wctl().arg("--data").arg(&worker).arg("down").output().unwrap();
+    ended(&output, 0);
+    assert!(stdout(&output).starts_with("stopped the node"), "{}", stdout(&output));
+    assert!(!worker.join("run.json").exists() && !worker.join("node/run.json").exists());
+    ended(&wctl().arg("--data").arg(&control).args(["get", "nodes"]).output().unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_and_node_share_a_folder_and_one_word_stops_both() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let command = |args: &[&str]| {
+        let mut command = wctl();
+        command.arg("--data").arg(&data).args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0"]).args(args);
+        command
+    };
+    let server = common::Process::start(command(&["server"]), &data);
+    let node = common::Lines::of(command(&["node", "--name", "here"]));
+    let gateway = node.prints("gateway").split_whitespace().last().unwrap().to_owned();
+    let file = home.path().join("app.yaml");
+    std::fs::write(&file, format!("app: hello\nimage: {}\nroute: hello.localhost\n", component("hello").display())).unwrap();
+    // The same options as for the server do no harm: port 0 is nowhere to connect to.
+    let output = command(&["deploy", "--wait", file.to_str().unwrap()]).output().unwrap();
+    ended(&output, 0);
+    let port = gateway.rsplit_once(':').unwrap().1;
+    assert!(stdout(&output).contains(&format!("http://hello.localhost:{port}/")), "{}", stdout(&output));
+    let answer = common::client().get(&gateway).header("host", "hello.localhost").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // Another `up` or `node` on the folder leaves it as it is.
+    for verb in ["up", "node"] {
+        let output = command(&[verb]).output().unwrap();
+        ended(&output, 1);
+        assert!(one_sentence(&output).contains("in use by another wctl (process "), "{}", stderr(&output));
+    }
+    let status = stdout(&command(&["status"]).output().unwrap());
+    assert!(status.contains(&format!("http://hello.localhost:{port}/")), "{status}");
+    let output = command(&["down"]).output().unwrap();
+    ended(&output, 0);
+    let said = stdout(&output);
+    assert!(said.starts_with("stopped the node") && said.contains(&format!("stopped (process {})", server.running["pid"])), "{said}");
+    assert!(stdout(&command(&["down"]).output().unwrap()).starts_with("nothing runs"));
+}
+
+#[test]
+fn a_gateway_that_is_gone_is_not_told() {
+    let mut machine = Machine::up(&[]);
+    machine.deploy(&format!("app: hello\nimage: {}\nroute: hello.localhost\n", component("hello").display()));
+    let port = machine.http.rsplit_once(':').unwrap().1.to_owned();
+    assert!(machine.ok(&["status"]).contains(&format!("http://hello.localhost:{port}/")));
+    machine.kill();
+    let sentence = machine.fails(&["status"]);
+    assert!(sentence.contains("no server answers") && sentence.contains("wctl up"), "{sentence}");
+    // The server alone comes back: its gateway of before is no more.
+    let mut command = wctl();
+    command.arg("--data").arg(&machine.data).args(["--api", "127.0.0.1:0", "server"]);
+    let _server = common::Process::start(command, &machine.data);
+    let status = machine.ok(&["status"]);
+    assert!(status.contains("http://hello.localhost/") && !status.contains(&port), "{status}");
 }

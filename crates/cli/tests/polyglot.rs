@@ -19,7 +19,10 @@ fn have_tools() -> bool {
     if missing.is_empty() {
         return true;
     }
-    assert!(std::env::var_os("WCTL_REQUIRE_TOOLS").is_none_or(|value| value != "1"), "{missing:?} are required; scripts/setup installs them");
+    assert!(
+        std::env::var_os("WCTL_REQUIRE_TOOLS").is_none_or(|value| value != "1"),
+        "{missing:?} are required; scripts/setup installs them"
+    );
     println!("skipped: {missing:?} are not installed");
     false
 }

@@ -82,6 +82,13 @@ fn missing_and_wrong_files_are_one_sentence() {
     let empty = at("empty.wasm", b"");
     let core = at("core.wasm", b"\0asm\x01\0\0\0");
     let junk = at("junk.wasm", b"junk that is no wasm at all");
+    let (blank, binary) = (at("blank.yaml", b""), at("binary.yaml", b"app: \xff\xfe\0"));
+    let kinds = at("kinds.yaml", b"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: { name: x }\n");
+    let compose = at("compose.yaml", b"services:\n  web: { image: nginx }\n");
+    let gone = at("gone.yaml", b"app: x\nimage: ./nowhere.wasm\n");
+    let core_app = at("core.yaml", b"app: x\nimage: ./core.wasm\n");
+    std::fs::create_dir(home.path().join("folder.wasm")).unwrap();
+    let dir = at("dir.yaml", b"app: x\nimage: ./folder.wasm\n");
     for (args, word) in [
         (&["inspect", "nowhere.wasm"][..], "no file"),
         (&["inspect", &text], "text"),
@@ -92,8 +99,21 @@ fn missing_and_wrong_files_are_one_sentence() {
         (&["run", &core], "core"),
         (&["push", "nowhere.wasm", "hello:1"], "nowhere.wasm"),
         (&["up", "nowhere.yaml"], "nowhere.yaml"),
-        (&["deploy", "nowhere.yaml"], "nowhere.yaml"),
+        (&["deploy", "nowhere.yaml"], "there is no file nowhere.yaml"),
         (&["deploy", "."], "folder"),
+        (&["up", "."], "folder"),
+        (&["up", &core], "is WebAssembly, not an app file"),
+        (&["deploy", &core], "is WebAssembly, not an app file"),
+        (&["diff", &blank], "holds nothing"),
+        (&["up", &blank], "holds nothing"),
+        (&["up", &binary], "not UTF-8"),
+        (&["up", &kinds], "no kind DaemonSet of apps/v1, so nothing was applied; it takes App, Deployment"),
+        (&["up", &compose], "is a Compose file"),
+        (&["build", &gone], "there is no file"),
+        (&["build", &dir], "is a folder, not a component"),
+        (&["build", &core_app], "this is a core WebAssembly module, not a component"),
+        (&["build", "."], "no Cargo.toml, package.json, pyproject.toml or Makefile"),
+        (&["build", "nowhere"], "there is no file nowhere"),
     ] {
         let output = run(args);
         ended(&output, 1);
@@ -156,6 +176,66 @@ fn missing_toolchains_are_named_with_where_to_get_them() {
         let sentence = one_sentence(&output);
         assert!(sentence.contains(tool), "{sentence}");
     }
+}
+
+/// A folder for `PATH` that holds a shell and these programs alone: scripts, or links to the real ones.
+#[cfg(unix)]
+fn programs(there: &[(&str, &str)]) -> tempfile::TempDir {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    for (name, script) in [("sh", "")].iter().chain(there) {
+        let path = folder.path().join(name);
+        if script.is_empty() {
+            let real = std::env::split_paths(&std::env::var_os("PATH").unwrap()).map(|dir| dir.join(name)).find(|real| real.is_file());
+            symlink(real.unwrap(), path).unwrap();
+        } else {
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    folder
+}
+
+#[cfg(unix)]
+#[test]
+fn a_rust_without_the_target_says_where_to_get_it() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("Cargo.toml"), "[package]\nname = \"x\"\nversion = \"0.1.0\"\n").unwrap();
+    let build = |there: &[(&str, &str)]| {
+        let path = programs(there);
+        let output = wctl().args(["build", "."]).current_dir(home.path()).env("PATH", path.path()).output().unwrap();
+        ended(&output, 1);
+        (one_sentence(&output), stderr(&output))
+    };
+    // Rust as a distribution packs it: there is no rustup to add the target with.
+    let (sentence, _) = build(&[("rustc", "echo /nowhere/lib"), ("cargo", "exit 0")]);
+    assert!(sentence.contains("wasm32-wasip2 is missing") && sentence.contains("https://rustup.rs"), "{sentence}");
+    // With rustup it is added, and what rustup says is passed on when it cannot.
+    let (sentence, all) = build(&[("rustc", "echo /nowhere/lib"), ("cargo", "exit 0"), ("rustup", "echo no network >&2; exit 1")]);
+    assert!(sentence.contains("`rustup target add wasm32-wasip2` ended with exit code 1") && all.contains("no network"), "{all}");
+    let (sentence, _) = build(&[("cargo", "exit 0")]);
+    assert!(sentence.contains("no `rustc` here") && sentence.contains("https://rustup.rs"), "{sentence}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_makefile_that_misses_a_tool_is_named_with_what_make_said() {
+    if std::process::Command::new("make").arg("--version").output().is_err() {
+        return println!("skipped: make is not installed");
+    }
+    let home = tempfile::tempdir().unwrap();
+    // Not in the source tree, where a build may have left its result.
+    for file in ["c/Makefile", "c/greet.c"] {
+        let to = home.path().join(file);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(common::example("polyglot").join(file), to).unwrap();
+    }
+    let path = programs(&[("make", "")]);
+    let output = wctl().args(["build", "c"]).current_dir(home.path()).env("PATH", path.path()).output().unwrap();
+    ended(&output, 1);
+    let sentence = one_sentence(&output);
+    assert!(sentence.contains("building c: `make` ended with exit code 2"), "{sentence}");
+    assert!(stderr(&output).contains("there is no clang here; install one with wasi-libc"), "{}", stderr(&output));
 }
 
 #[test]

@@ -136,6 +136,96 @@ fn secrets_are_set_from_stdin_and_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn capabilities_come_first_and_missing_secrets_are_named_before_anything_waits() {
+    let machine = Machine::up(&[]);
+    let file = machine.data.join("pay.yaml");
+    let path = file.to_str().unwrap();
+    let image = component("hello").display().to_string();
+    let plain = format!("app: pay\nservices:\n  checkout: {{ image: {image}, route: pay.localhost }}\n");
+    std::fs::write(&file, &plain).unwrap();
+    machine.ok(&["deploy", path, "--wait"]);
+    let uses = "uses: { connect: [\"https://api.pay.example:443\"], secrets: [PAY_KEY], keyvalue: [orders] }";
+    std::fs::write(&file, format!("{}rollout: {{ deadline: 60s }}\n", plain.replace("route:", &format!("replicas: 2, {uses}, route:"))))
+        .unwrap();
+    let output = machine.command(&["diff", path]).output().unwrap();
+    ended(&output, 0);
+    let lines: Vec<String> = stdout(&output).lines().map(str::to_owned).collect();
+    assert_eq!(lines[0], "checkout will newly reach https://api.pay.example:443", "{lines:?}");
+    assert_eq!(lines.last().unwrap(), "checkout changes its pods from 1 to 2", "{lines:?}");
+    let missing = "warning: the secret PAY_KEY of checkout is not in namespace default; set it with `wctl secret set PAY_KEY`";
+    assert!(stderr(&output).contains(missing), "{}", stderr(&output));
+    let output = machine.command(&["deploy", path, "--dry-run"]).output().unwrap();
+    assert!(stderr(&output).contains(missing), "{}", stderr(&output));
+
+    // The App may come before its secret: the rollout waits, the old pod serves, and all is well once the secret is set.
+    let output = machine.command(&["deploy", path, "--wait=false"]).output().unwrap();
+    ended(&output, 0);
+    assert!(stderr(&output).contains(missing) && stdout(&output).contains("app pay is changed"), "{}", stderr(&output));
+    assert_eq!(machine.get("pay.localhost", "/").await.0, 200);
+    ended(&input(&machine, &["secret", "set", "PAY_KEY"], "hush-hush"), 0);
+    machine.ok(&["rollout", "status", "pay"]);
+    let output = machine.command(&["deploy", path, "--wait"]).output().unwrap();
+    ended(&output, 0);
+    assert!(!stderr(&output).contains("warning") && !machine.everything().contains("hush-hush"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_watch_goes_on_with_each_change_under_the_same_columns() {
+    let machine = Machine::up(&[]);
+    let start = |args: &[&str]| common::Lines::of(machine.command(args));
+    let (pods, whole, events) = (start(&["get", "pods", "-w"]), start(&["get", "pods", "-w", "-o", "name"]), start(&["events", "-w"]));
+    // Headers stand there although there is no pod yet, so the watch is on its way.
+    pods.prints("NAME");
+    machine.deploy(&hello(1));
+    let running = pods.prints("Running");
+    let name = whole.prints("pod/hello-").trim_start_matches("pod/").to_owned();
+    assert!(running.starts_with(&name), "{running}");
+    events.prints("Started");
+    machine.ok(&["delete", "app", "hello", "--wait"]);
+    pods.prints("(gone)");
+    let (logs, again) = (start(&["logs", "-f", "hello"]), start(&["get", "pods", "nowhere", "-w"]));
+    again.prints("there is no pod nowhere");
+    logs.prints("there is no app hello");
+}
+
+#[test]
+fn files_are_merged_come_from_stdin_and_are_one_kind() {
+    let machine = Machine::up(&[]);
+    let write = |name: &str, text: &str| {
+        let path = machine.data.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (first, second) = (write("first.yaml", &hello(1)), write("second.yaml", "app: hello\nreplicas: 2\nenv: { A: b }\n"));
+    machine.ok(&["deploy", "-f", &first, "-f", &second, "--wait"]);
+    let app = machine.json(&["get", "app", "hello"]);
+    assert_eq!(
+        (&app["spec"]["services"]["hello"]["replicas"], app["spec"]["services"].as_object().unwrap().len()),
+        (&2.into(), 1),
+        "{app:#}"
+    );
+    let output = input(&machine, &["deploy", "-", "--wait"], &hello(1));
+    ended(&output, 0);
+    assert!(stderr(&output).contains("from 2 to 1"), "{}", stderr(&output));
+    let two = input(&machine, &["deploy", "-"], &format!("{}---\napp: other\n", hello(1)));
+    ended(&two, 1);
+    assert!(one_sentence(&two).contains("an app file holds one"), "{}", stderr(&two));
+    let maps = write(
+        "maps.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: b }\n",
+    );
+    assert!(machine.fails(&["deploy", &maps, &first]).contains("no Kubernetes object"));
+    assert_eq!(machine.json(&["get", "cm"])["items"], Value::Array(vec![]), "nothing is half applied");
+    assert_eq!(machine.ok(&["deploy", &maps]), "configmap a is made\nconfigmap b is made\n");
+    assert_eq!(machine.ok(&["delete", "-f", &maps]), "configmap b is deleted\nconfigmap a is deleted\n");
+    let compose = input(&machine, &["deploy", "-"], "services:\n  web: { image: nginx }\n");
+    assert!(one_sentence(&compose).starts_with("error: stdin is a Compose file"), "{}", stderr(&compose));
+    let unknown = input(&machine, &["deploy", "-"], "app: x\nimage: nowhere:1\n");
+    let sentence = one_sentence(&unknown);
+    assert!(sentence.contains("has no manifest nowhere:1; push it with `wctl push FILE.wasm nowhere:1`"), "{sentence}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plain_manifest_deploys() {
     let machine = Machine::up(&[]);
     machine.ok(&["push", component("hello").to_str().unwrap(), "hello:1"]);

@@ -85,7 +85,8 @@ async fn config(globals: &Globals) -> Result<kube::Config> {
     })?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     let mut config = config.with_context(|| format!("reading the kubeconfig {}", file.display()))?;
-    if let Some(api) = &globals.api {
+    // Port 0 is for servers, which take any; whoever passes the same options to every verb means the server of the folder.
+    if let Some(api) = globals.api.as_ref().filter(|api| !api.ends_with(":0")) {
         config.cluster_url = format!("https://{api}").parse().with_context(|| format!("reading the address {api}"))?;
     }
     Ok(config)

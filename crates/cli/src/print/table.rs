@@ -7,6 +7,8 @@ use console::measure_text_width;
 pub struct Table {
     headers: Vec<String>,
     rows: Vec<Vec<String>>,
+    /// The least widths: those of rows that were printed before.
+    least: Vec<usize>,
 }
 
 /// Space between two columns.
@@ -15,7 +17,13 @@ const GAP: usize = 3;
 impl Table {
     /// No rows yet. Headers are printed in capitals.
     pub fn new<H: Into<String>>(headers: impl IntoIterator<Item = H>) -> Table {
-        Table { headers: headers.into_iter().map(|header| header.into().to_uppercase()).collect(), rows: Vec::new() }
+        Table { headers: headers.into_iter().map(|header| header.into().to_uppercase()).collect(), rows: Vec::new(), least: Vec::new() }
+    }
+
+    /// Drops the rows; what comes later stands under the same columns.
+    pub fn clear(&mut self) {
+        self.least = self.widths();
+        self.rows.clear();
     }
 
     /// Adds a row; cells that are missing stay blank.
@@ -50,7 +58,8 @@ impl Table {
     fn widths(&self) -> Vec<usize> {
         let width = |column: usize| {
             let cells = std::iter::once(&self.headers).chain(&self.rows).filter_map(|row| row.get(column));
-            cells.map(|cell| measure_text_width(cell)).max().unwrap_or(0)
+            let least = self.least.get(column).copied().unwrap_or(0);
+            cells.map(|cell| measure_text_width(cell)).max().unwrap_or(0).max(least)
         };
         (0..self.headers.len()).map(width).collect()
     }
@@ -77,5 +86,8 @@ mod tests {
         table.row(["größer", "x"]);
         table.row(["short"]);
         assert_eq!(table.lines(), ["NAME     STATE", "a        \u{1b}[32mready\u{1b}[0m", "größer   x", "short"]);
+        table.clear();
+        table.row(["b", "later"]);
+        assert_eq!(table.body(), ["b        later"], "under the same columns");
     }
 }

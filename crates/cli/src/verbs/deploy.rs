@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use scheduler::app::{self, AppSpec, Diff};
-use scheduler::kinds;
+use scheduler::{kinds, names};
 use serde_json::{Value, json};
 
 use crate::args::{self, Format, Globals};
-use crate::cluster::{Cluster, Deadline, name_of};
+use crate::cluster::{Cluster, Deadline, code, name_of};
 use crate::files::{self, App, Documents, Object};
 use crate::home::Home;
 use crate::{follow, print, ship, urls};
@@ -32,7 +32,7 @@ pub async fn run(globals: &Globals, deploy: args::Deploy) -> Result<()> {
     let documents = files::parse(&paths)?;
     let cluster = Cluster::connect_to_write(globals).await?;
     for written in documents_to(&cluster, documents, how).await? {
-        let gateway = Home::of(globals)?.running().ok().flatten().and_then(|running| running.http);
+        let gateway = Home::of(globals)?.gateway(&cluster.endpoint);
         if how.wait.is_some() && matches!(how.format, Format::Table | Format::Wide) {
             urls::of_spec(&written["spec"], gateway.as_deref()).iter().for_each(print::line);
         }
@@ -60,6 +60,8 @@ pub struct Planned {
     pub new: AppSpec,
     /// What is different.
     pub diff: Diff,
+    /// A sentence for each secret that it uses and its namespace does not have.
+    pub missing: Vec<String>,
 }
 
 /// Builds and resolves, and compares with what the server has. With `push` the server's registry gets what was made here.
@@ -71,16 +73,33 @@ pub async fn plan(cluster: &Cluster, app: App, push: bool) -> Result<Planned> {
     // A newer version may have written what this one cannot read; then everything counts as new.
     let before = old.as_ref().and_then(|old| serde_json::from_value::<AppSpec>(old["spec"].clone()).ok());
     let diff = app::diff(before.as_ref(), &new);
-    Ok(Planned { name, namespace, old, new, diff })
+    let missing = missing(cluster, &namespace, &new).await?;
+    Ok(Planned { name, namespace, old, new, diff, missing })
+}
+
+/// An app may come before its secrets, and its pods wait for them; better said now than when the rollout's time is up.
+async fn missing(cluster: &Cluster, namespace: &str, spec: &AppSpec) -> Result<Vec<String>> {
+    if spec.secrets().is_empty() {
+        return Ok(Vec::new());
+    }
+    match cluster.get(&kinds::SECRET, namespace, names::SECRETS).await {
+        Ok(secrets) => {
+            Ok(spec.missing_secrets(namespace, &|name| secrets.as_ref().is_some_and(|secrets| secrets["data"].get(name).is_some())))
+        }
+        // Who may deploy need not be one who may read secrets.
+        Err(error) if code(&error) == Some(403) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn whole(cluster: &Cluster, app: App, how: How) -> Result<Value> {
     let planned = plan(cluster, app, !how.dry_run).await?;
-    let Planned { name, namespace, old, new, diff } = &planned;
+    let Planned { name, namespace, old, new, diff, missing } = &planned;
     let sentences = matches!(how.format, Format::Table | Format::Wide);
     if sentences {
         show(&planned);
     }
+    missing.iter().for_each(|sentence| print::warn(print::harmless(sentence)));
     let mut object = app::app_object(new, name, namespace);
     if let Some(old) = old {
         carry(old, &mut object);

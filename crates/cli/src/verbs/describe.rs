@@ -115,7 +115,7 @@ fn pod(object: &Value) {
     }
     if let Some((name, detail)) = state(&container["state"]) {
         let reason = detail["reason"].as_str().unwrap_or_default();
-        print::line(format_args!("State: {name} {}", if name == "running" { String::new() } else { print::bad(reason) }));
+        print::line(if name == "running" { format!("State: {name}") } else { format!("State: {name} {}", print::bad(reason)) });
         detail["message"].as_str().into_iter().flat_map(str::lines).for_each(|line| print::line(format_args!("  {}", harmless(line))));
     }
     print::line(format_args!("Restarts: {}", container["restartCount"].as_u64().unwrap_or(0)));

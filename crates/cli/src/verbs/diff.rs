@@ -14,6 +14,7 @@ pub async fn run(globals: &Globals, diff: args::Diff) -> Result<()> {
     let app = deploy::must_be_app(files::parse(&files::chosen(&diff.files)?)?)?;
     let cluster = Cluster::connect(globals).await?;
     let planned = deploy::plan(&cluster, app, false).await?;
+    planned.missing.iter().for_each(|sentence| print::warn(print::harmless(sentence)));
     match diff.output.output {
         Format::Table | Format::Wide if planned.diff.is_empty() => print::line(format_args!("app {} would not change", planned.name)),
         Format::Table | Format::Wide => planned.diff.to_string().lines().for_each(|line| print::line(print::harmless(line))),

@@ -1,24 +1,37 @@
-//! `wctl down`: stops what runs on the data folder.
+//! `wctl down`: stops what runs on the data folder: server and node, in one process or in two.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::args::{Down, Globals};
-use crate::home::Home;
+use crate::home::{Home, Running};
 use crate::{background, print};
 
 /// Stops it, and waits until it has. Nothing running is no failure: it is what was asked for.
 pub async fn run(globals: &Globals, down: Down) -> Result<()> {
     let home = Home::of(globals)?;
-    // The lock says that the process of run.json lives and is ours; a number alone may by now be anybody's.
-    match home.running()? {
-        Some(running) if home.is_held()? => {
+    // A node of its own first: it drains while its server is still there to hear of it.
+    let node = home.of_node();
+    if let Some(running) = live(&node)? {
+        background::stop(&node, &running, down.timeout).await?;
+        print::line(format_args!("stopped the node (process {})", running.pid));
+        if !home.is_held()? {
+            return Ok(());
+        }
+    }
+    match live(&home)? {
+        Some(running) => {
             background::stop(&home, &running, down.timeout).await?;
             print::line(format_args!("stopped (process {}); what is deployed comes back with `wctl up`", running.pid));
         }
-        _ if home.is_held()? => {
-            anyhow::bail!("the data folder {} is in use by a process that is just starting or ending; try again", home.path.display())
+        None if home.is_held()? => {
+            bail!("the data folder {} is in use by a process that is just starting or ending; try again", home.path.display())
         }
-        _ => print::line(format_args!("nothing runs on {}", home.path.display())),
+        None => print::line(format_args!("nothing runs on {}", home.path.display())),
     }
     Ok(())
+}
+
+/// The lock says that the process of run.json lives and is ours; a number alone may by now be anybody's.
+fn live(home: &Home) -> Result<Option<Running>> {
+    Ok(if home.is_held()? { home.running()? } else { None })
 }

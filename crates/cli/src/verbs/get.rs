@@ -147,20 +147,20 @@ async fn watch_whole(cluster: &Cluster, kind: &'static Kind, namespace: Option<&
 async fn watch_table(cluster: &Cluster, kind: &'static Kind, namespace: Option<&str>, pick: &Pick, format: Format) -> Result<()> {
     let first = cluster.table(kind, namespace, None, pick).await?;
     let columns = Columns::of(&first, kind, format, namespace.is_none());
-    let table = columns.table(&first, false);
-    if table.is_empty() {
-        print::line(Table::new(columns.headers()).lines().join(""))
-    } else {
-        table.print()
-    }
+    let mut table = columns.table(&first, false);
+    // Headers stand there even when nothing does yet.
+    table.lines().iter().for_each(print::line);
     let version = first["metadata"]["resourceVersion"].as_str().unwrap_or("0");
     let mut changes = cluster.watch(kind, namespace, pick, version, true).await?;
     while let Some(change) = changes.next().await {
-        match change? {
-            Change::Is(rows) => columns.table(&rows, false).body().iter().for_each(print::line),
-            Change::Gone(rows) => {
-                columns.table(&rows, false).body().iter().for_each(|row| print::line(print::dim(format_args!("{row}   (gone)"))))
-            }
+        let (rows, gone) = match change? {
+            Change::Is(rows) => (rows, false),
+            Change::Gone(rows) => (rows, true),
+        };
+        table.clear();
+        columns.rows(&rows, false).into_iter().for_each(|row| table.row(row));
+        for row in table.body() {
+            if gone { print::line(print::dim(format_args!("{row}   (gone)"))) } else { print::line(row) }
         }
     }
     Ok(())

@@ -2,8 +2,9 @@
 
 use std::io::{IsTerminal, Read};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use artifact::credentials::Credential;
+use artifact::registry::Failure;
 
 use crate::args::{Globals, Login};
 use crate::exit::Usage;
@@ -31,7 +32,10 @@ pub async fn run(globals: &Globals, login: Login) -> Result<()> {
     }
     let credential = Credential::Password { user: username.clone(), password: password.clone() };
     let client = registry::client(globals, None)?;
-    client.check_login(&host, &credential).await.with_context(|| format!("logging in to {host}"))?;
+    client.check_login(&host, &credential).await.map_err(|failure| match failure {
+        Failure::Unauthorized { .. } => anyhow!("{host} does not take this user name and password, so nothing was kept"),
+        other => anyhow::Error::new(other).context(format!("logging in to {host}")),
+    })?;
     Home::of(globals)?.create()?;
     registry::credentials(globals)?.save(&host, &username, &password).with_context(|| format!("keeping the credentials of {host}"))?;
     print::line(format_args!("logged in to {host} as {}", username));

@@ -24,14 +24,15 @@ pub async fn run(globals: &Globals, args: args::Node) -> Result<()> {
     cluster.must_be_wctl().await?;
     let http = home::listen(globals.http.as_deref().unwrap_or(HTTP), "gateway", "--http")?;
     home.create()?;
-    let lock = hold(&home)?;
+    let lock = home.hold_node()?;
     let stop = signals::stop(&home);
     let mut config = runtime::node::Config::new(args.name.clone().unwrap_or_else(machine::name), home.node());
     config.labels = args.label.iter().cloned().collect();
     let name = config.name.clone();
     let mut worker = machine::worker(&home, config, http, client, cluster.registry.clone()).await?;
     // A server on the same folder has its own run.json, which stays.
-    let announced = if home.is_held()? { None } else { Some(Announced::new(&home, None, Some(&worker.url))?) };
+    let alone = if home.is_held()? { None } else { Some(Announced::new(&home, None, Some(&worker.url))?) };
+    let announced = (Announced::new(&home.of_node(), None, Some(&worker.url))?, alone);
     print::line(format_args!("node     {name} of {}\ngateway  {}", cluster.endpoint, worker.url));
     tokio::select! {
         () = stop.cancelled() => {}
@@ -41,17 +42,6 @@ pub async fn run(globals: &Globals, args: args::Node) -> Result<()> {
     let done = worker.end().await;
     drop(lock);
     done
-}
-
-/// A node's folder belongs to one process.
-fn hold(home: &Home) -> Result<std::fs::File> {
-    std::fs::create_dir_all(home.node()).with_context(|| format!("making {}", home.node().display()))?;
-    let path = home.node().join("lock");
-    let file = std::fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
-    if file.try_lock().is_err() {
-        bail!("the node's folder {} is in use by another wctl; stop that one, or name another folder with --data", home.node().display());
-    }
-    Ok(file)
 }
 
 /// The server that the options name, with the token and the CA that they name.

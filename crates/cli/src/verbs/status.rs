@@ -32,7 +32,7 @@ async fn people(globals: &Globals, cluster: &Cluster, apps: &[Value], format: Fo
     if apps.is_empty() {
         print::note(format_args!("there are no apps in namespace {}; deploy one with `wctl deploy app.yaml`", cluster.namespace));
     }
-    let gateway = Home::of(globals)?.running().ok().flatten().and_then(|running| running.http);
+    let gateway = Home::of(globals)?.gateway(&cluster.endpoint);
     for (at, app) in apps.iter().enumerate() {
         if at > 0 {
             print::line("");

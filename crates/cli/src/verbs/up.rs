@@ -37,6 +37,7 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
     let api = home::listen(globals.api.as_deref().unwrap_or(API), "API", "--api")?;
     let http = home::listen(globals.http.as_deref().unwrap_or(HTTP), "gateway", "--http")?;
     home.create()?;
+    let lock = home.hold_node()?;
     let stop = signals::stop(&home);
     let name = machine::name();
     let identity = Identity::node(&name);
@@ -51,6 +52,7 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
     // The node drains while its server is still there to hear of it.
     let drained = worker.end().await;
     let ended = control.end().await;
+    drop(lock);
     done.and(drained).and(ended)
 }
 

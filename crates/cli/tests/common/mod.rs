@@ -67,10 +67,9 @@ pub fn build(file: &Path) -> PathBuf {
     PathBuf::from(json["services"][0]["file"].as_str().unwrap())
 }
 
-/// A process of the binary that runs on, and what it prints. Killed when it is dropped.
+/// A process of the binary that runs on a data folder, and what it prints. Killed when it is dropped.
 pub struct Process {
-    child: Child,
-    printed: Arc<Printed>,
+    lines: Lines,
     /// What it says in `run.json`.
     pub running: Value,
 }
@@ -81,14 +80,57 @@ struct Printed {
     changed: Condvar,
 }
 
-impl Process {
-    /// Starts it, and waits until it says that it runs on `data`.
-    pub fn start(mut command: Command, data: &Path) -> Process {
+impl Printed {
+    #[track_caller]
+    fn await_line(&self, text: &str) -> String {
+        let deadline = Instant::now() + LONG;
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "`{text}` was never printed:\n{}", lines.join("\n"));
+            lines = self.changed.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}
+
+/// A command that goes on printing; killed when it is dropped.
+pub struct Lines {
+    child: Child,
+    printed: Arc<Printed>,
+}
+
+impl Lines {
+    /// Starts it.
+    pub fn of(mut command: Command) -> Lines {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let printed = Arc::new(Printed::default());
         collect(child.stdout.take().unwrap(), printed.clone());
         collect(child.stderr.take().unwrap(), printed.clone());
-        let mut process = Process { child, printed, running: Value::Null };
+        Lines { child, printed }
+    }
+
+    /// Waits until a line that holds `text` was printed.
+    #[track_caller]
+    pub fn prints(&self, text: &str) -> String {
+        self.printed.await_line(text)
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // The test is over, whatever it still does.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Starts it, and waits until it says that it runs on `data`.
+    pub fn start(command: Command, data: &Path) -> Process {
+        let mut process = Process { lines: Lines::of(command), running: Value::Null };
         process.running = process.await_running(data);
         process
     }
@@ -98,11 +140,11 @@ impl Process {
         loop {
             if let Ok(text) = std::fs::read(data.join("run.json"))
                 && let Ok(json) = serde_json::from_slice::<Value>(&text)
-                && json["pid"] == self.child.id()
+                && json["pid"] == self.lines.child.id()
             {
                 return json;
             }
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.lines.child.try_wait().unwrap() {
                 panic!("it ended with {status} before it ran:\n{}", self.everything());
             }
             assert!(Instant::now() < deadline, "it does not run:\n{}", self.everything());
@@ -113,29 +155,12 @@ impl Process {
     /// Waits until a line that holds `text` was printed.
     #[track_caller]
     pub fn prints(&self, text: &str) -> String {
-        let deadline = Instant::now() + LONG;
-        let mut lines = self.printed.lines.lock().unwrap();
-        loop {
-            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
-                return line.clone();
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "`{text}` was never printed:\n{}", lines.join("\n"));
-            lines = self.printed.changed.wait_timeout(lines, left).unwrap().0;
-        }
+        self.lines.prints(text)
     }
 
     /// All that was printed so far.
     pub fn everything(&self) -> String {
-        self.printed.lines.lock().unwrap().join("\n")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // The test is over, whatever the process still does.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.lines.printed.lines.lock().unwrap().join("\n")
     }
 }
 
@@ -236,15 +261,15 @@ impl Machine {
     #[track_caller]
     pub fn down(&mut self) {
         self.ok(&["down"]);
-        let status = self.process.child.wait().unwrap();
+        let status = self.process.lines.child.wait().unwrap();
         assert!(status.success(), "{status}\n{}", self.everything());
         assert!(!self.data.join("run.json").exists());
     }
 
     /// Ends it with no chance to say goodbye.
     pub fn kill(&mut self) {
-        self.process.child.kill().unwrap();
-        self.process.child.wait().unwrap();
+        self.process.lines.child.kill().unwrap();
+        self.process.lines.child.wait().unwrap();
     }
 
     /// A request through the gateway.
