@@ -180,7 +180,9 @@ impl Server {
         self.api.service(who)
     }
 
-    /// Serves the API and the registry on `listener`, with TLS, and reconciles, until `shutdown`; then finishes what is under way.
+    /// Serves the API and the registry on `listener`, with TLS, and reconciles, until `shutdown`; then finishes what is under way, cuts
+    /// off what does not end, and closes the store. Who still has a [`Server::service`] or [`Server::objects`] gets errors from then on,
+    /// and the data folder is free for the next process.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Server { folder, names, authority, api, blobs, resolver, stop, .. } = self;
         let address = |source| Error::Listen { address: listener.local_addr().map(|a| a.to_string()).unwrap_or_default(), source };
@@ -196,6 +198,7 @@ impl Server {
         shutdown.await;
         stop.cancel();
         while tasks.join_next().await.is_some() {}
+        api.objects().store().close().await;
         drop(folder);
         Ok(())
     }

@@ -176,6 +176,10 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets history up to `revision` (later than the newest means the newest): watches after an older revision, and pages
     /// of one, get [`Error::Compacted`]; what is current stays.
     async fn compact(&self, revision: Revision) -> Result<()>;
+
+    /// Ends the store for everybody who has it: what was asked before is answered, its files are closed, and what is asked from now on
+    /// gets [`Error::Unavailable`]. An engine that holds nothing open has nothing to do.
+    async fn close(&self) {}
 }
 
 impl Event {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Connections that are open at once; more wait to be accepted.
 const CONNECTIONS: usize = 8192;
@@ -31,18 +33,46 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long to wait where the system has no more descriptors or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests until `stop`, then finishes those that are under way.
+/// The tasks of all connections, and of all streams of those that are HTTP/2: hyper gives each stream a task of its own, which does
+/// not end with its connection's.
+#[derive(Clone)]
+struct Tasks {
+    all: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl Tasks {
+    /// Ends what still runs, and waits until nothing does.
+    async fn end(self) {
+        self.cut.cancel();
+        self.all.close();
+        self.all.wait().await;
+    }
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.all.spawn(self.cut.clone().run_until_cancelled_owned(future));
+    }
+}
+
+/// Answers requests until `stop`, then finishes those that are under way. Nothing of it runs any more when it returns.
 pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: Router, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
-    let mut connections = tokio::task::JoinSet::new();
+    let tasks = Tasks { all: TaskTracker::new(), cut: CancellationToken::new() };
     while let Some((stream, permit)) = until(&stop, next(&listener, &permits)).await {
         let (acceptor, app, watcher, stop) = (acceptor.clone(), app.clone(), graceful.watcher(), stop.clone());
-        connections.spawn(async move {
+        let streams = tasks.clone();
+        tasks.execute(async move {
             let _permit = permit;
             if let Some(Ok(Ok(stream))) = until(&stop, tokio::time::timeout(HANDSHAKE, acceptor.accept(stream))).await {
-                let builder = builder(stream.get_ref().1.alpn_protocol() == Some(b"h2"));
+                let builder = builder(stream.get_ref().1.alpn_protocol() == Some(b"h2"), streams);
                 let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
                 // A connection that breaks is its client's matter.
                 if let Err(error) = watcher.watch(connection.into_owned()).await {
@@ -50,19 +80,17 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
                 }
             }
         });
-        // Those that have ended need not be remembered.
-        while connections.try_join_next().is_some() {}
     }
     drop(listener);
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::debug!("some API requests were cut off");
     }
-    connections.shutdown().await;
+    tasks.end().await;
 }
 
 /// The handshake has said which protocol it is; to find out by reading would have no time limit.
-fn builder(http2: bool) -> Builder<TokioExecutor> {
-    let builder = Builder::new(TokioExecutor::new());
+fn builder(http2: bool, streams: Tasks) -> Builder<Tasks> {
+    let builder = Builder::new(streams);
     let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
     builder

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -40,20 +40,24 @@ const WAITING: usize = 1024;
 /// How often, and how many times, a read is tried while the writer replaces a file that failed.
 const PATIENCE: (Duration, usize) = (Duration::from_millis(5), 400);
 
+/// What is said to those who ask a store that is closed.
+const CLOSED: &str = "it was closed";
+
 /// Opens what lies under redb, for the first time and after a full disk.
 type Opener = Arc<dyn Fn() -> Result<Arc<dyn StorageBackend>> + Send + Sync>;
 
 /// A durable store in one file. Dropping it waits for the writes under way and closes the file.
 pub struct Redb {
     shared: Arc<Shared>,
-    requests: Option<mpsc::Sender<Request>>,
     waiting: Semaphore,
-    writer: Option<JoinHandle<()>>,
+    /// Until the store is closed.
+    writer: Mutex<Option<(mpsc::Sender<Request>, JoinHandle<()>)>>,
 }
 
 /// What readers, watches and the writer share.
 struct Shared {
-    database: RwLock<Database>,
+    /// `None` once the store is closed. Readers hold the lock while they read, so that whoever takes the file away waits for them.
+    database: RwLock<Option<Database>>,
     hub: Arc<Hub>,
     leases: Leases,
 }
@@ -95,6 +99,10 @@ macro_rules! fault_from {
 
 fault_from!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::DatabaseError);
 
+fn closed() -> Fault {
+    Fault::Store(Error::Unavailable(CLOSED.to_owned()))
+}
+
 fn fault(error: redb::Error) -> Fault {
     match error {
         redb::Error::Corrupted(why) => Fault::Store(Error::Broken(format!("{why}: restore the data folder from a backup"))),
@@ -118,30 +126,36 @@ impl Redb {
         let database = open_database(disk.clone())?;
         prepare(&database).map_err(Fault::into_error)?;
         let (revision, leases) = resume(&database).map_err(Fault::into_error)?;
-        let shared = Arc::new(Shared { database: RwLock::new(database), hub: Arc::new(Hub::new(revision)), leases });
+        let shared = Arc::new(Shared { database: RwLock::new(Some(database)), hub: Arc::new(Hub::new(revision)), leases });
         let (requests, receiver) = mpsc::channel();
         let writer = Writer::new(shared.clone(), disk, open, receiver);
         let writer = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|error| Error::Unavailable(format!("starting its thread: {error}")))?;
-        Ok(Redb { shared, requests: Some(requests), waiting: Semaphore::new(WAITING), writer: Some(writer) })
+        Ok(Redb { shared, waiting: Semaphore::new(WAITING), writer: Mutex::new(Some((requests, writer))) })
     }
 
     /// Hands a request to the writer and waits for its answer. Whoever stops waiting cannot take the request back.
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request) -> Result<T> {
-        let ended = || Error::Unavailable("its writer has ended".to_owned());
+        let ended = || Error::Unavailable(CLOSED.to_owned());
         let _turn = self.waiting.acquire().await.map_err(|_| ended())?;
         let (answer, answered) = oneshot::channel();
-        self.requests.as_ref().and_then(|requests| requests.send(request(answer)).ok()).ok_or_else(ended)?;
+        let request = request(answer);
+        self.writer.lock().as_ref().and_then(|(requests, _)| requests.send(request).ok()).ok_or_else(ended)?;
         answered.await.map_err(|_| ended())?
     }
 }
 
 impl Drop for Redb {
     fn drop(&mut self) {
-        self.requests = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
+        finish(self.writer.get_mut().take());
+    }
+}
+
+/// Waits until the writer has answered everybody who asked before now.
+fn finish(writer: Option<(mpsc::Sender<Request>, JoinHandle<()>)>) {
+    if let Some((requests, writer)) = writer {
+        drop(requests);
+        let _ = writer.join();
     }
 }
 
@@ -191,7 +205,8 @@ fn resume(database: &Database) -> Read<(Revision, Leases)> {
 impl Shared {
     fn read_once<T>(&self, job: impl FnOnce(&View) -> Read<T>) -> Read<T> {
         let read = AssertUnwindSafe(|| {
-            let transaction = self.database.read().begin_read()?;
+            let database = self.database.read();
+            let transaction = database.as_ref().ok_or_else(closed)?.begin_read()?;
             job(&View::open(&transaction)?)
         });
         let damaged = || Fault::Store(Error::Broken("reading met a damaged page: restore the data folder from a backup".to_owned()));
@@ -253,6 +268,16 @@ impl Store for Redb {
 
     async fn compact(&self, revision: Revision) -> Result<()> {
         self.ask(|answer| Request::Compact { revision, answer }).await
+    }
+
+    async fn close(&self) {
+        let (shared, writer) = (self.shared.clone(), self.writer.lock().take());
+        let closing = tokio::task::spawn_blocking(move || {
+            finish(writer);
+            drop(shared.database.write().take());
+        });
+        // It only fails where the runtime itself is going, and everything with it.
+        let _ = closing.await;
     }
 }
 

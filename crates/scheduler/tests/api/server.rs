@@ -11,6 +11,7 @@ use scheduler::auth::Identity;
 use scheduler::server::{Config, Error, Server, listen};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tower::ServiceExt;
 
 use crate::support::*;
 
@@ -26,18 +27,10 @@ struct Running {
 }
 
 async fn start(folder: &std::path::Path) -> Running {
-    // Connections of a server that has just ended may hold the store a moment longer.
-    let server = tokio::time::timeout(std::time::Duration::from_secs(20), async {
-        loop {
-            match Server::open(Config::new(folder)).await {
-                Ok(server) => return server,
-                Err(error) if error.to_string().contains("has it open") => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    })
-    .await
-    .unwrap();
+    run(Server::open(Config::new(folder)).await.unwrap())
+}
+
+fn run(server: Server) -> Running {
     let listener = listen("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let (token, ca_pem) = (server.admin_token().to_owned(), server.ca_pem().to_owned());
@@ -86,6 +79,34 @@ async fn the_api_answers_over_tls_and_remembers() {
     let kept: Value = again.client().get(url).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
     assert_eq!(kept, made);
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_folder_is_free_when_the_server_has_ended_whatever_still_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::open(Config::new(folder.path())).await.unwrap();
+    let (kept, admin) = (server.objects().clone(), server.service(Identity::admin()));
+    let running = run(server);
+    let http = running.client();
+    // A body that never ends, over HTTP/2: its handler waits for it in a task of its own.
+    let never = futures::stream::once(async { Ok::<_, std::io::Error>("{") }).chain(futures::stream::pending());
+    let request = http.post(format!("{}{CONFIG_MAPS}", running.url)).bearer_auth(&running.token);
+    let request = request.header("content-type", "application/json").body(reqwest::Body::wrap_stream(never));
+    let endless = tokio::spawn(request.send());
+    // The same connection has carried the request's head when it has answered this.
+    for _ in 0..3 {
+        assert_eq!(http.get(format!("{}/healthz", running.url)).send().await.unwrap().status(), 200);
+    }
+    let started = std::time::Instant::now();
+    running.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(9), "it took {:?} to end", started.elapsed());
+    let again = Server::open(Config::new(folder.path())).await.expect("the folder is free at once");
+    assert!(endless.await.unwrap().is_err(), "the request was cut off");
+    let error = kept.resource_version().await.unwrap_err().to_string();
+    assert!(error.contains("it was closed"), "{error}");
+    let answer = admin.oneshot(http::Request::get(CONFIG_MAPS).body(axum::body::Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 503);
+    drop(again);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

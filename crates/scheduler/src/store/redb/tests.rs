@@ -281,7 +281,7 @@ async fn c12_a_bit_that_flips_while_it_runs_is_found_when_it_is_read() {
     let store = platter.open().unwrap();
     write(&store, "/a", "a value that can be found").await.unwrap();
     // As a disk would, but where redb's own checks cannot see it.
-    let transaction = store.shared.database.read().begin_write().unwrap();
+    let transaction = store.shared.database.read().as_ref().unwrap().begin_write().unwrap();
     {
         let mut records = transaction.open_table(view::RECORDS).unwrap();
         let place = record::Place::new(1, 0).0;
@@ -343,7 +343,7 @@ async fn forgotten_history_gives_its_room_back() {
     let platter = Platter::default();
     let store = platter.open().unwrap();
     let records = || {
-        let transaction = store.shared.database.read().begin_read().unwrap();
+        let transaction = store.shared.database.read().as_ref().unwrap().begin_read().unwrap();
         redb::ReadableTableMetadata::len(&transaction.open_table(view::RECORDS).unwrap()).unwrap()
     };
     for n in 0..100 {

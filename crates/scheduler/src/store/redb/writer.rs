@@ -9,7 +9,7 @@ use tokio::sync::oneshot::Sender;
 
 use super::disk::{Disk, Failure};
 use super::staging::Staging;
-use super::{Fault, Opener, Read, Shared, open_database};
+use super::{Fault, Opener, Read, Shared, closed, open_database};
 use crate::store::{Commit, Error, Event, Guard, LeaseId, Op, Result, Revision};
 
 /// Most requests that share one fsync.
@@ -141,7 +141,10 @@ impl Writer {
     }
 
     fn write_or_panic(&self, group: &[Request], ended: &[LeaseId]) -> Read<Written> {
-        let transaction = self.shared.database.read().begin_write()?;
+        let database = self.shared.database.read();
+        let transaction = database.as_ref().ok_or_else(closed)?.begin_write()?;
+        // The transaction keeps the file by itself; the lock would make the readers wait for the disk when the file is replaced.
+        drop(database);
         let mut staging = Staging::open(&transaction)?;
         let outcomes = group.iter().map(|request| self.stage(&mut staging, request)).collect::<Read<_>>()?;
         for lease in ended {
@@ -235,7 +238,7 @@ impl Writer {
     fn freeze(&self) -> Result<()> {
         let frozen = self.disk.frozen().map_err(|error| Error::Unavailable(error.to_string()))?;
         let database = open_database(frozen)?;
-        *self.shared.database.write() = database;
+        *self.shared.database.write() = Some(database);
         self.announce()
     }
 
@@ -260,7 +263,7 @@ impl Writer {
         let opened = (self.open)().and_then(|file| Disk::new(file).map_err(|error| Error::Unavailable(error.to_string())));
         let Ok(disk) = opened else { return };
         if let Ok(database) = open_database(disk.clone()) {
-            *self.shared.database.write() = database;
+            *self.shared.database.write() = Some(database);
             self.disk = disk;
             self.state = State::Writing;
             tracing::info!("the store writes again");
