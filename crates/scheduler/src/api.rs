@@ -40,6 +40,7 @@ mod reply;
 mod scale;
 pub mod selector;
 pub mod status;
+mod tries;
 pub mod validate;
 mod watch;
 mod write;

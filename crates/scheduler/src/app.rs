@@ -87,9 +87,10 @@ pub enum Error {
     },
 }
 
-/// What an App's service is called among objects: `app-service`, but just `app` for a lone service and for one that has the App's name.
-pub fn object_name(app: &str, service: &str, alone: bool) -> String {
-    if alone || service == app { app.to_owned() } else { format!("{app}-{service}") }
+/// What an App's service is called among objects: `app-service`, but just `app` for the one that has the App's name. It hangs on
+/// nothing else, so that a service keeps its objects, and its pods, whatever services come and go beside it.
+pub fn object_name(app: &str, service: &str) -> String {
+    if service == app { app.to_owned() } else { format!("{app}-{service}") }
 }
 
 /// Reads app files, each over the one before, as Compose does: maps join, lists are appended, anything else is replaced by the later.

@@ -116,7 +116,13 @@ pub enum Write {
     },
     /// Changes nothing, and the whole commit fails with [`Error::GuardFailed`] where this does not hold (the leader's key).
     Guard(Guard),
+    /// Of all commits that took this turn at once, one is done; the others fail with [`Error::GuardFailed`].
+    Turn(Turn),
 }
+
+/// A key that every commit of a sort moves on: what such a commit had read before still holds when it is done.
+#[derive(Debug, Clone)]
+pub struct Turn(Guard);
 
 /// One page of a list.
 #[derive(Debug, Clone)]
@@ -209,6 +215,15 @@ impl Objects {
         }
     }
 
+    /// To be taken before what a commit depends on is read; all who write what others of them read have to name the same `key`.
+    pub async fn turn(&self, key: String) -> Result<Turn> {
+        let (_, item) = self.store.get(&key).await?;
+        Ok(Turn(match item {
+            Some(item) => Guard::Modified(key, item.modified),
+            None => Guard::Absent(key),
+        }))
+    }
+
     /// Every change after `after` (a resourceVersion) to the kinds (none named: to all), in one namespace or in all, in the order
     /// of their commits. Ends after an error; [`Error::Gone`] asks for a new list.
     pub fn watch(&self, kinds: &[&'static Kind], namespace: Option<&str>, after: u64) -> BoxStream<'static, Result<Event>> {
@@ -270,6 +285,11 @@ impl Draft {
             Write::Update(object) => self.put(seal, object, false),
             Write::Delete { kind, namespace, name, resource_version } => self.delete(kind, &namespace, &name, resource_version),
             Write::Guard(guard) => {
+                self.guards.push(guard);
+                Ok(())
+            }
+            Write::Turn(Turn(guard)) => {
+                self.ops.push(Op::Put { key: guard.key().to_owned(), value: Default::default(), lease: None });
                 self.guards.push(guard);
                 Ok(())
             }

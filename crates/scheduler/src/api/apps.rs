@@ -12,17 +12,15 @@ use crate::reconcile::{AppWriter, Written};
 
 use super::admit::{self, Manner, Unknown};
 use super::status::{Cause, Refusal, Result};
+use super::tries::Tries;
 use super::{Api, claims, policy, reply};
-
-/// How often a roll back is tried again when others write the same objects.
-const TRIES: usize = 8;
 
 /// Everything that a new spec of an App changes in the store. `app` is stamped; `old` is what it replaces.
 pub(super) async fn writes(api: &Api, who: &Identity, app: &Object, old: Option<&Object>) -> Result<Vec<Write>> {
     let new = expand(app)?;
     let base = old.map(expand).transpose()?.unwrap_or_default();
     let mut writes = vec![if old.is_some() { Write::Update(app.clone()) } else { Write::Create(app.clone()) }];
-    policy::quota(api, app.namespace(), &new.iter().collect::<Vec<_>>()).await?;
+    writes.extend(policy::quota(api, app.namespace(), &new.iter().collect::<Vec<_>>()).await?);
     for child in &new {
         writes.extend(child_write(api, who, app, child, same_name(&base, child)).await?);
     }
@@ -209,11 +207,10 @@ impl AppWriter for Api {
         revision: i64,
         why: &str,
     ) -> std::result::Result<Written, String> {
-        let mut tries = 0;
+        let mut tries = Tries::default();
         loop {
-            tries += 1;
             match roll_back_once(self, namespace, app, generation, revision, why).await {
-                Err(refusal) if refusal.reason == "Conflict" && tries < TRIES => continue,
+                Err(refusal) if tries.again(&refusal).await => {}
                 done => return done.map_err(|refusal| refusal.message),
             }
         }

@@ -14,10 +14,9 @@ use super::path::Query;
 use super::reply::{self, Form};
 use super::selector::Selector;
 use super::status::{self, Refusal, Result};
+use super::tries::Tries;
 use super::{Api, Call, Target, access, apps, body, read};
 
-/// How often a deletion is tried again when others write the same objects.
-const TRIES: usize = 8;
 /// Objects of a namespace that are deleted in one commit.
 const BATCH: usize = 100;
 
@@ -101,25 +100,26 @@ pub(super) async fn all(call: Call) -> Result<Response> {
 }
 
 async fn remove(api: &Api, who: &Identity, target: &Target, options: &Options) -> Result<Object> {
-    let mut tries = 0;
+    let mut tries = Tries::default();
     loop {
-        tries += 1;
         let object = read::object(api, target).await?;
         options.check(target.kind, &object)?;
         access::owns(who, target.kind, object.name(), &object.0)?;
         if options.dry_run {
             return Ok(object);
         }
-        match attempt(api, target, &object, options).await {
-            Err(refusal) if tries < TRIES && (refusal.reason == "Conflict" || is_about_another(&refusal, &object)) => continue,
+        let done = attempt(api, target, &object, options).await.map_err(|refusal| about_another(refusal, &object));
+        match done {
+            Err(refusal) if tries.again(&refusal).await => {}
             done => return done,
         }
     }
 }
 
-/// A child that went while its App was being deleted.
-fn is_about_another(refusal: &Refusal, object: &Object) -> bool {
-    refusal.code == 404 && refusal.about.as_deref().is_some_and(|(_, _, name)| name != object.name())
+/// A child that went while its App was being deleted is a conflict, and no reason to say that the App is not there.
+fn about_another(refusal: Refusal, object: &Object) -> Refusal {
+    let another = refusal.code == 404 && refusal.about.as_deref().is_some_and(|(_, _, name)| name != object.name());
+    if another { Refusal { code: 409, reason: "Conflict", ..refusal } } else { refusal }
 }
 
 async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options) -> Result<Object> {

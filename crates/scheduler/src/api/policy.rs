@@ -3,15 +3,16 @@
 //! An App is checked as the Deployments and Ingresses that it expands to, so there is one set of rules. A `Policy` binds everybody;
 //! loopback, link-local, node and control-plane addresses are the admin's alone to grant, policy or not.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::auth::Identity;
-use crate::kinds::{DEPLOYMENT, Kind, NODE, POD, POLICY};
+use crate::kinds::{DEPLOYMENT, Kind, NODE, POD, POLICY, REPLICA_SET};
 use crate::names;
-use crate::objects::Object;
+use crate::objects::{Object, Write};
 
 use super::status::{Cause, Refusal, Result};
 use super::{Api, grants, quantity, reply};
@@ -252,52 +253,60 @@ fn is_local(host: &str) -> bool {
     }
 }
 
-/// 403 where the namespace would hold more than its quota once `changed` is written.
-pub(super) async fn quota(api: &Api, namespace: &str, changed: &[&Object]) -> Result<()> {
-    let counted = |object: &&&Object| matches!(object.kind(), "Deployment" | "Pod");
-    let Some(first) = changed.iter().find(counted) else { return Ok(()) };
-    let limited: Vec<_> = rules(api, namespace)
-        .await?
-        .into_iter()
-        .filter(|(_, r)| r.quota.pods.is_some() || r.quota.memory.is_some() || r.quota.cpu.is_some())
-        .collect();
-    if limited.is_empty() {
-        return Ok(());
+/// Where the turns of namespaces with a quota are kept.
+const QUOTAS: &str = "/quotas/";
+
+/// 403 where the namespace would hold more than its quota once `changed` is written. Gives what has to be in the same commit, so that
+/// of two writes that fit alone and not together one comes second and is looked at again.
+pub(super) async fn quota(api: &Api, namespace: &str, changed: &[&Object]) -> Result<Option<Write>> {
+    let counted: Vec<&Object> = changed.iter().copied().filter(|object| matches!(object.kind(), "Deployment" | "ReplicaSet" | "Pod")).collect();
+    let Some(first) = counted.first() else { return Ok(None) };
+    let kind = first.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
+    let limits: Vec<(String, [Limit; 3])> = rules(api, namespace).await?.into_iter().map(|(name, rules)| (name, rules.quota.limits())).collect();
+    if limits.iter().all(|(_, limits)| limits.iter().all(Option::is_none)) {
+        return Ok(None);
     }
-    let mut sums = [0u128; 3];
-    for kind in [&DEPLOYMENT, &POD] {
-        let list = api.0.objects.list(kind, Some(namespace), 0, None).await.map_err(|e| reply::refusal(kind, "", e))?;
-        let replaced = |o: &Object| changed.iter().any(|c| c.kind() == o.kind() && c.name() == o.name());
-        // The pods of a Deployment are counted by its replicas.
-        for object in list.items.iter().filter(|o| !replaced(o) && (o.kind() == "Deployment" || o.controller().is_none())) {
-            add(&mut sums, object);
+    let turn = api.0.objects.turn(format!("{QUOTAS}{namespace}")).await.map_err(|e| reply::refusal(kind, first.name(), e))?;
+    let sums = sums(api, namespace, &counted).await?;
+    for (name, limits) in limits {
+        for ((sum, limit), what) in sums.iter().zip(limits).zip(["pods", "memory", "cpu"]) {
+            let Some((_, shown)) = limit.filter(|(most, _)| sum > most) else { continue };
+            let why =
+                format!("the namespace {namespace} would have more than its quota of {what}, {shown} (policy {name}); lower replicas or limits");
+            return Err(Refusal::forbidden(kind, first.name(), &why));
         }
     }
-    changed.iter().filter(counted).for_each(|object| add(&mut sums, object));
-    for (name, rules) in limited {
-        let most = [
-            rules.quota.pods.map(u128::from),
-            rules.quota.memory.as_ref().and_then(quantity::of),
-            rules.quota.cpu.as_ref().and_then(quantity::of),
-        ];
-        let shown = [rules.quota.pods.map(|p| json!(p)), rules.quota.memory, rules.quota.cpu];
-        for (index, what) in ["pods", "memory", "cpu"].iter().enumerate() {
-            if let (Some(most), Some(shown)) = (most[index], &shown[index])
-                && sums[index] > most
-            {
-                let kind = first.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
-                let why = format!(
-                    "the namespace {namespace} would have more than its quota of {what}, {} (policy {name}); lower replicas or limits",
-                    plain(shown)
-                );
-                return Err(Refusal::forbidden(kind, first.name(), &why));
-            }
-        }
-    }
-    Ok(())
+    Ok(Some(Write::Turn(turn)))
 }
 
-/// Adds pods, memory and CPU of a Deployment or Pod, the last two in thousandths.
+/// The most that there may be, and as the policy says it.
+type Limit = Option<(u128, String)>;
+
+impl Quota {
+    /// Of pods, memory and CPU.
+    fn limits(&self) -> [Limit; 3] {
+        let amount = |value: &Option<Value>| value.as_ref().and_then(|value| Some((quantity::of(value)?, plain(value))));
+        [self.pods.map(|pods| (u128::from(pods), pods.to_string())), amount(&self.memory), amount(&self.cpu)]
+    }
+}
+
+/// What the namespace would hold: its pods, their memory and their CPU.
+async fn sums(api: &Api, namespace: &str, changed: &[&Object]) -> Result<[u128; 3]> {
+    let mut sums = [0u128; 3];
+    // What owns counts for what it owns: a Deployment for its ReplicaSets, a ReplicaSet for its Pods.
+    let mut owners: HashSet<String> = HashSet::new();
+    for kind in [&DEPLOYMENT, &REPLICA_SET, &POD] {
+        let list = api.0.objects.list(kind, Some(namespace), 0, None).await.map_err(|e| reply::refusal(kind, "", e))?;
+        let of_kind = || changed.iter().copied().filter(|c| c.kind() == kind.kind);
+        let kept = list.items.iter().filter(|o| !of_kind().any(|c| c.name() == o.name()));
+        let all: Vec<&Object> = kept.chain(of_kind()).collect();
+        all.iter().filter(|o| o.controller_uid().is_none_or(|uid| !owners.contains(uid))).for_each(|o| add(&mut sums, o));
+        owners = all.iter().map(|o| o.uid().to_owned()).collect();
+    }
+    Ok(sums)
+}
+
+/// Adds pods, memory and CPU of a Deployment, ReplicaSet or Pod, the last two in thousandths.
 fn add(sums: &mut [u128; 3], object: &Object) {
     let pods = if object.kind() == "Pod" { 1 } else { u128::from(object.spec()["replicas"].as_u64().unwrap_or(1)) };
     let template = if object.kind() == "Pod" { &object.0 } else { &object.spec()["template"] };
@@ -311,6 +320,7 @@ fn add(sums: &mut [u128; 3], object: &Object) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn local_addresses_are_known_in_every_spelling() {

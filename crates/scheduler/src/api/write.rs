@@ -11,10 +11,8 @@ use crate::objects::{Object, Write};
 use super::admit::{self, Manner};
 use super::reply::{self, Form};
 use super::status::{Refusal, Result};
+use super::tries::Tries;
 use super::{Api, Call, Target, access, apps, body, patch, pinned, policy, read};
-
-/// How often a write that is not tied to a version is tried again when others write the same object.
-const TRIES: usize = 8;
 
 /// What came of a write.
 pub(super) struct Done {
@@ -38,7 +36,18 @@ pub(super) async fn create(call: Call) -> Result<Response> {
     Ok(respond(Form::of(&headers, &query), target.kind, &done))
 }
 
-async fn make(api: &Api, who: &crate::auth::Identity, manner: Manner, mut object: Object) -> Result<Done> {
+/// Makes an object; again from the start where another write changed what its checks had read.
+async fn make(api: &Api, who: &crate::auth::Identity, manner: Manner, object: Object) -> Result<Done> {
+    let mut tries = Tries::default();
+    loop {
+        match make_once(api, who, manner, object.clone()).await {
+            Err(refusal) if tries.again(&refusal).await => {}
+            done => return done,
+        }
+    }
+}
+
+async fn make_once(api: &Api, who: &crate::auth::Identity, manner: Manner, mut object: Object) -> Result<Done> {
     let kind = object.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
     if object.resource_version() != 0 {
         return Err(Refusal::bad_request("resourceVersion cannot be set on an object that is to be made"));
@@ -53,8 +62,8 @@ async fn make(api: &Api, who: &crate::auth::Identity, manner: Manner, mut object
     admit::namespace_is_there(api, &object).await?;
     pinned::pin(api, &mut object).await?;
     warnings.extend(apps::missing_secrets(api, &object).await?);
-    policy::quota(api, object.namespace(), &[&object]).await?;
-    let writes = if kind == &APP { apps::writes(api, who, &object, None).await? } else { vec![Write::Create(object.clone())] };
+    let mut writes = if kind == &APP { apps::writes(api, who, &object, None).await? } else { vec![Write::Create(object.clone())] };
+    writes.extend(policy::quota(api, object.namespace(), &[&object]).await?);
     let object = commit(api, manner, object, writes).await?;
     Ok(Done { object, warnings, created: true })
 }
@@ -100,14 +109,13 @@ pub(super) async fn change(
     target: &Target,
     new: impl Fn(&Object) -> Result<Value>,
 ) -> Result<Done> {
-    let mut tries = 0;
+    let mut tries = Tries::default();
     loop {
-        tries += 1;
         let old = read::object(api, target).await?;
         let object = admit::envelope(target, new(&old)?)?;
         is_about(&object, &old)?;
         match put(api, who, manner, target, object, &old).await {
-            Err(refusal) if refusal.reason == "Conflict" && tries < TRIES => continue,
+            Err(refusal) if tries.again(&refusal).await => {}
             done => return done,
         }
     }
@@ -136,16 +144,18 @@ async fn put(api: &Api, who: &crate::auth::Identity, manner: Manner, target: &Ta
     let version = json!(old.resource_version().to_string());
     object.metadata_mut().insert("resourceVersion".to_owned(), version);
     let mut warnings = Vec::new();
+    let mut turn = None;
     if target.part.is_empty() {
         warnings = admit::check(api, who, manner, &mut object, Some(old)).await?;
         warnings.extend(apps::missing_secrets(api, &object).await?);
-        policy::quota(api, object.namespace(), &[&object]).await?;
+        turn = policy::quota(api, object.namespace(), &[&object]).await?;
         object.stamp_changed(old);
     }
     if object == *old {
         return Ok(Done { object, warnings, created: false });
     }
-    let writes = writes(api, who, kind, &object, old).await?;
+    let mut writes = writes(api, who, kind, &object, old).await?;
+    writes.extend(turn);
     let object = commit(api, manner, object, writes).await?;
     Ok(Done { object, warnings, created: false })
 }

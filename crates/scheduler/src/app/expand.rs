@@ -24,10 +24,9 @@ pub fn expand(app: &Value) -> Result<Vec<Value>, Error> {
         spec: app.get("spec").ok_or(Error::Missing { field: "spec" })?,
     };
     let spec = AppSpec::read_named(Some(app.name), app.spec).map_err(|mistakes| Error::Spec { app: app.name.into(), mistakes })?;
-    let alone = spec.services.len() == 1;
     let mut objects = Vec::new();
     for (name, service) in &spec.services {
-        let one = Service { app: &app, spec: &spec, name, object: object_name(app.name, name, alone), service };
+        let one = Service { app: &app, spec: &spec, name, object: object_name(app.name, name), service };
         objects.push(one.deployment());
         objects.push(one.endpoint());
         objects.extend(one.ingress());

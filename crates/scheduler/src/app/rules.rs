@@ -26,7 +26,7 @@ pub(crate) fn check(app: &Node, app_name: Option<&str>, from_file: bool, found: 
     let names: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
     let shared = app.get("env").map(Node::entries).unwrap_or_default();
     for service in entries {
-        let name = app_name.map(|app| object_name(app, &service.key, entries.len() == 1));
+        let name = app_name.map(|app| object_name(app, &service.key));
         if let Some(name) = name.filter(|name| name.len() > 63) {
             let message = format!("the name of its objects would be `{name}`, which has more than 63 characters");
             found.push(service.key_at, &format!("services.{}", service.key), Problem::new(message));

@@ -51,6 +51,29 @@ async fn m16_the_same_app_twice_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_service_keeps_its_objects_when_another_one_comes_and_when_it_goes() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    for (app_name, first) in [("hello", "hello"), ("shop", "web")] {
+        let path = format!("{APPS}/{app_name}");
+        let one = json!({ (first): { "image": image("web"), "route": format!("{app_name}.localhost") } });
+        let mut two = one.clone();
+        two["extra"] = json!({ "image": image("extra") });
+        client.put(&path, app(app_name, one.clone())).await.ok();
+        let before = client.get(DEPLOYMENTS).await.ok()["items"].clone();
+        client.put(&path, app(app_name, two)).await.ok();
+        let after = client.get(DEPLOYMENTS).await.ok()["items"].as_array().unwrap().clone();
+        for object in before.as_array().unwrap() {
+            assert!(after.contains(object), "{} was not touched", object["metadata"]["name"]);
+        }
+        assert_eq!(after.len(), before.as_array().unwrap().len() + 1);
+        client.put(&path, app(app_name, one)).await.ok();
+        assert_eq!(client.get(DEPLOYMENTS).await.ok()["items"], before);
+    }
+    assert_eq!(names_of(&client, DEPLOYMENTS).await, ["hello", "shop-web"]);
+}
+
+#[tokio::test]
 async fn a_new_spec_changes_makes_and_removes_children() {
     let cluster = Cluster::start().await;
     let client = cluster.admin();

@@ -30,7 +30,7 @@ async fn a_deployer_is_held_to_its_namespace_and_cannot_grant_local_addresses() 
     alice.put(&format!("{APPS}/near"), app("near", services.clone())).await.refused(403, "Forbidden");
     cluster.admin().put(&format!("{APPS}/near"), app("near", services)).await.ok();
     // What the admin granted can be scaled, but not given to other code.
-    alice.put(&format!("{DEPLOYMENTS}/near/scale"), json!({ "spec": { "replicas": 2 } })).await.ok();
+    alice.put(&format!("{DEPLOYMENTS}/near-web/scale"), json!({ "spec": { "replicas": 2 } })).await.ok();
     let other = json!({ "spec": { "services": { "web": { "image": image("evil") } } } });
     alice.merge(&format!("{APPS}/near"), other).await.refused(403, "Forbidden");
     for path in ["/api/v1/namespaces/other/configmaps", "/api/v1/secrets", "/api/v1/pods"] {
@@ -73,6 +73,62 @@ async fn a_policy_binds_apps_and_deployments_alike() {
     by_hand["spec"]["replicas"] = json!(0);
     assert_eq!(client.post(DEPLOYMENTS, by_hand).await.fields(), ["spec.template.spec.containers[0].resources.limits.memory"]);
     client.post(POLICIES, json!({ "metadata": { "name": "q" }, "spec": { "conect": [] } })).await.refused(422, "Invalid");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_holds_when_many_ask_at_once() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    client.post(POLICIES, json!({ "metadata": { "name": "p" }, "spec": { "quota": { "pods": 5 } } })).await.ok();
+    let mut asking = tokio::task::JoinSet::new();
+    for n in 0..24 {
+        let client = client.clone();
+        asking.spawn(async move {
+            let pod = json!({ "containers": [{ "name": "web", "image": image("web") }] });
+            match n % 3 {
+                0 => client.post(DEPLOYMENTS, deployment(&format!("d{n}"))).await,
+                1 => client.post(PODS, json!({ "metadata": { "name": format!("p{n}") }, "spec": pod })).await,
+                _ => {
+                    let name = format!("a{n}");
+                    client.put(&format!("{APPS}/{name}"), app(&name, json!({ "web": { "image": image("web") } }))).await
+                }
+            }
+        });
+    }
+    let answers = asking.join_all().await;
+    let codes = |code: u16| answers.iter().filter(|answer| answer.code.as_u16() == code).count();
+    assert_eq!((codes(201), codes(403)), (5, 19), "{answers:?}");
+    // And so when something that is there grows.
+    client.put(&format!("{DEPLOYMENTS}/none/scale"), json!({ "spec": { "replicas": 2 } })).await.refused(404, "NotFound");
+    for object in client.get(DEPLOYMENTS).await.ok()["items"].as_array().unwrap() {
+        let path = format!("{DEPLOYMENTS}/{}/scale", object["metadata"]["name"].as_str().unwrap());
+        client.put(&path, json!({ "spec": { "replicas": 2 } })).await.refused(403, "Forbidden");
+    }
+}
+
+#[tokio::test]
+async fn a_quota_counts_what_no_deployment_owns() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    client.post(POLICIES, json!({ "metadata": { "name": "p" }, "spec": { "quota": { "pods": 2 } } })).await.ok();
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let mut set = deployment("set");
+    (set["kind"], set["spec"]["replicas"]) = (json!("ReplicaSet"), json!(3));
+    set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image("web"));
+    client.post(sets, set.clone()).await.refused(403, "Forbidden");
+    set["spec"]["replicas"] = json!(1);
+    client.post(sets, set).await.ok();
+    let owner = client.post(CONFIG_MAPS, config_map("a", json!({}))).await.ok();
+    let pod = |name: &str| {
+        // Whoever pretends to own it does not count for it.
+        let owner =
+            json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "set", "uid": owner["metadata"]["uid"], "controller": true });
+        json!({
+            "metadata": { "name": name, "ownerReferences": [owner] }, "spec": { "containers": [{ "name": "web", "image": image("web") }] },
+        })
+    };
+    client.post(PODS, pod("one")).await.ok();
+    client.post(PODS, pod("two")).await.refused(403, "Forbidden");
 }
 
 #[tokio::test]

@@ -120,9 +120,9 @@ fn what_is_not_said_is_filled_in() {
 }
 
 #[test]
-fn a_lone_service_and_one_named_like_its_app_are_just_the_app() {
+fn only_a_service_named_like_its_app_is_just_the_app() {
     assert_eq!(names(&expanded("app: hello\nimage: ./a.wasm\n")), ["Deployment hello", "Service hello"]);
-    assert_eq!(names(&expanded("app: hello\nservices: { web: { image: ./a.wasm } }\n"))[0], "Deployment hello");
+    assert_eq!(names(&expanded("app: hello\nservices: { web: { image: ./a.wasm } }\n"))[0], "Deployment hello-web");
     let two = names(&expanded("app: hello\nservices: { hello: { image: ./a.wasm }, web: { image: ./b.wasm } }\n"));
     assert_eq!(two, ["Deployment hello", "Service hello", "Deployment hello-web", "Service hello-web"]);
 }

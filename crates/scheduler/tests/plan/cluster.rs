@@ -1,5 +1,6 @@
 //! A cluster of values: a store without disk, agents without instances, and the real plan and its real writes.
 
+use scheduler::app::object_name;
 use scheduler::kinds::{self, KINDS, Kind};
 use scheduler::model::{Key, LEASES, ObjectId, Resolution, Snapshot, Unit, read};
 use scheduler::names;
@@ -236,6 +237,7 @@ impl Cluster {
             Write::Guard(Guard::Modified(key, revision)) => self.revision(key) == Some(*revision),
             Write::Guard(Guard::Absent(key)) => self.revision(key).is_none(),
             Write::Guard(Guard::Exists(key)) => self.revision(key).is_some(),
+            Write::Turn(_) => unreachable!("the plan takes no turns"),
         }
     }
 
@@ -258,7 +260,7 @@ impl Cluster {
                 self.commit_put(id, kind, object);
             }
             Write::Delete { kind, namespace, name, .. } => self.remove(&ObjectId::new(kind, Key::new(&namespace, &name))),
-            Write::Guard(_) => {}
+            Write::Guard(_) | Write::Turn(_) => {}
         }
     }
 
@@ -345,7 +347,7 @@ impl Cluster {
             "revision": generation, "data": spec,
         }));
         for (service, (replicas, image)) in services {
-            let full = format!("{name}-{service}");
+            let full = object_name(name, service);
             let labels = json!({names::APP: name, names::SERVICE: service});
             self.service(&full, labels.clone(), Some(owner.clone()));
             self.deployment(&full, *replicas, image, "64Mi", Some((owner.clone(), labels)), json!({}));

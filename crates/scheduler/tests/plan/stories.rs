@@ -458,6 +458,32 @@ fn an_app_that_is_deleted_goes_with_everything() {
 }
 
 #[test]
+fn a_second_service_costs_the_first_one_nothing() {
+    check(
+        "node edge-1 1Gi
+         app shop shop=1:web
+         settle
+         app shop shop=1:web user=1:user
+         plan
+         settle
+         pods",
+        "create replicaset shop-user#1 revision 1 with 1 pods of user
+         event Scaled deployment shop-user: shop-user#1 goes from 0 to 1 pods
+         deployment shop-user revision 1: 1 pods, 1 updated, 0 ready, 0 available, MinimumReplicasUnavailable, NewReplicaSetCreated, progress
+         create pod of shop-user#1 on edge-1
+         endpoints of shop-user: none
+         app shop: Progressing generation 2 good 1: 1 of 2 services are ready
+         waiting deployment shop-user: 0 of 1 pods are ready
+         waiting app shop: shop-user: 0 of 1 pods are ready
+         look again at 1060s
+         --
+         shop#1-8 on edge-1
+         shop-user#1-17 on edge-1
+         --",
+    );
+}
+
+#[test]
 fn zero_replicas_is_stopped() {
     check(
         "node edge-1 1Gi
