@@ -10,10 +10,11 @@ mod quantity;
 mod read;
 mod snapshot;
 
-pub use change::LEASES;
+pub use change::{LEASES, TAKEN_ROUTES};
 pub use parts::{
-    App, AppStatus, Claim, Condition, Deployment, DeploymentStatus, Endpoint, Key, Labels, Lease, Meta, Name, Node, NodeReady, ObjectId,
-    OnFailure, Owner, Phase, Pod, ReplicaSet, Revision, Service, ServiceStatus, SetStatus, Share, Slice, Template, Trouble,
+    App, AppStatus, Claim, Claimed, Condition, Deployment, DeploymentStatus, Endpoint, Ingress, Key, Labels, Lease, Meta, Name, Node,
+    NodeReady, ObjectId, OnFailure, Owner, Phase, Pod, ReplicaSet, Revision, Service, ServiceStatus, SetStatus, Share, Slice, Template,
+    Trouble,
 };
 pub use quantity::{Resources, memory_text, parse_cpu, parse_memory};
 pub use read::{Thing, canonical, read};

@@ -120,6 +120,14 @@ pub enum Write {
     Turn(Turn),
 }
 
+impl Write {
+    /// Holds while an object is as it was read.
+    pub fn same(kind: &'static Kind, object: &Object) -> Write {
+        let key = kind.key(object.namespace(), object.name());
+        Write::Guard(Guard::Modified(key, object.resource_version() / ORDINALS))
+    }
+}
+
 /// A key that every commit of a sort moves on: what such a commit had read before still holds when it is done.
 #[derive(Debug, Clone)]
 pub struct Turn(Guard);

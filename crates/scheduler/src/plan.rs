@@ -14,6 +14,7 @@ mod node;
 mod place;
 mod pods;
 mod rollout;
+mod routes;
 mod status;
 mod text;
 
@@ -56,6 +57,8 @@ pub fn plan_units(snapshot: &Snapshot, mut units: BTreeSet<Unit>, now: Duration)
             Unit::Orphan(id) => clean::orphan(&mut draft, id),
             Unit::History(key) => clean::history(&mut draft, key),
             Unit::Events(namespace) => clean::events(&mut draft, namespace),
+            Unit::Routes => routes::plan(&mut draft),
+            Unit::Namespace(name) => clean::namespace(&mut draft, name),
             Unit::Unplaced | Unit::Service(_) | Unit::App(_) => {}
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use build::table;
-pub use find::normal_host;
+pub use find::{normal_host, normal_path};
 
 /// Where a gateway sends requests: made whole from objects, never changed in place.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

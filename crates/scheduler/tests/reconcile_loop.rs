@@ -65,11 +65,18 @@ impl Cluster {
     }
 
     async fn update(&self, kind: &'static Kind, name: &str, change: impl Fn(&mut Object)) {
+        self.update_in("default", kind, name, change, false).await;
+    }
+
+    async fn update_in(&self, namespace: &str, kind: &'static Kind, name: &str, change: impl Fn(&mut Object), going: bool) {
         loop {
-            let before = self.objects.get(kind, "default", name).await.expect("a read").expect("the object");
+            let before = self.objects.get(kind, namespace, name).await.expect("a read").expect("the object");
             let mut after = before.clone();
             change(&mut after);
             after.stamp_changed(&before);
+            if going {
+                after.metadata_mut().insert("deletionTimestamp".to_owned(), json!("2026-01-01T00:00:00Z"));
+            }
             match self.objects.commit(vec![Write::Update(after)]).await {
                 Ok(_) => return,
                 Err(scheduler::objects::Error::Conflict { .. }) => {}
@@ -106,7 +113,7 @@ impl Cluster {
                 let _ = self.objects.commit(vec![gone]).await;
             } else if pod.status()["phase"] != "Running" {
                 let status = json!({"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]});
-                self.update(&kinds::POD, pod.name(), |pod| pod.set_status(status.clone())).await;
+                self.update_in(pod.namespace(), &kinds::POD, pod.name(), |pod| pod.set_status(status.clone()), false).await;
             }
         }
     }
@@ -190,5 +197,33 @@ async fn a_deployment_becomes_ready_pods_and_goes_as_a_whole() {
             && cluster.all(&kinds::ENDPOINT_SLICE).await.is_empty()
     };
     cluster.until("nothing left", nothing).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_is_to_go_is_emptied_and_removed() {
+    let cluster = Cluster::start().await;
+    for name in ["default", "team"] {
+        cluster.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await;
+    }
+    let mut web = deployment(2, &format!("example.com/web@{DIGEST}"));
+    cluster.create(web.clone()).await;
+    web["metadata"]["namespace"] = json!("team");
+    cluster.create(web).await;
+    cluster.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "team"}})).await;
+    cluster.until("four pods", async || cluster.all(&kinds::POD).await.len() == 4).await;
+    // As the API leaves it when its server ends in the middle of a deletion.
+    cluster.update_in("", &kinds::NAMESPACE, "team", |_| {}, true).await;
+    let gone = async || {
+        cluster.agent().await;
+        cluster.objects.get(&kinds::NAMESPACE, "", "team").await.expect("a read").is_none()
+    };
+    cluster.until("without team", gone).await;
+    let left = async |kind| cluster.all(kind).await.iter().filter(|object| object.namespace() == "team").count();
+    for kind in [&kinds::DEPLOYMENT, &kinds::REPLICA_SET, &kinds::POD, &kinds::CONFIG_MAP] {
+        assert_eq!(left(kind).await, 0, "{}", kind.plural);
+    }
+    assert_eq!(cluster.all(&kinds::POD).await.len(), 2, "the other namespace stays");
+    assert!(cluster.objects.get(&kinds::NAMESPACE, "", "default").await.expect("a read").is_some());
     cluster.stop().await;
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::kinds::{NAMESPACE, POLICY};
 use crate::names;
-use crate::objects::Object;
+use crate::objects::{Object, Write};
 
 use super::path::Query;
 use super::status::{Cause, Refusal, Result};
@@ -141,11 +141,11 @@ pub(super) async fn check(api: &Api, who: &Identity, manner: Manner, object: &mu
     Ok(warnings)
 }
 
-/// New objects need a namespace that is there and is not going.
-pub(super) async fn namespace_is_there(api: &Api, object: &Object) -> Result<()> {
+/// New objects need a namespace that is there and is not going. Gives what has to be in the same commit, so that this is still so then.
+pub(super) async fn namespace_is_there(api: &Api, object: &Object) -> Result<Option<Write>> {
     let name = object.namespace();
     if name.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let found = api.0.objects.get(&NAMESPACE, "", name).await.map_err(|e| reply::refusal(&NAMESPACE, name, e))?;
     let found = found.ok_or_else(|| Refusal::not_found(&NAMESPACE, name))?;
@@ -157,7 +157,7 @@ pub(super) async fn namespace_is_there(api: &Api, object: &Object) -> Result<()>
             &format!("the namespace {name} is being deleted, so nothing new can be made in it"),
         ));
     }
-    Ok(())
+    Ok(Some(Write::same(&NAMESPACE, &found)))
 }
 
 /// What a new object has as its status: what the server says, not what the client sent.

@@ -29,9 +29,10 @@ pub(super) async fn writes(api: &Api, who: &Identity, app: &Object, old: Option<
     }
     writes.extend(claims::writes(api, app, &new, &base).await?);
     writes.push(revision(api, app).await?);
-    if writes.len() > objects::MAX_WRITES {
-        let what =
-            format!("this changes {} objects at once and {} fit in one step; deploy it in several", writes.len(), objects::MAX_WRITES);
+    // One is left for what the App's namespace is guarded with.
+    let most = objects::MAX_WRITES - 1;
+    if writes.len() > most {
+        let what = format!("this changes {} objects at once and {most} fit in one step; deploy it in several", writes.len());
         return Err(admit::wrong(app, Cause::invalid("spec", what)));
     }
     Ok(writes)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::auth::Identity;
 use crate::kinds::{APP, KINDS, Kind, NAMESPACE, POD};
 use crate::names;
-use crate::objects::{Object, Write};
+use crate::objects::{self, Object, Write};
 
 use super::admit::Manner;
 use super::path::Query;
@@ -206,8 +206,11 @@ async fn namespace(api: &Api, namespace: &Object) -> Result<Object> {
     }
     let version = Some(going.resource_version());
     let delete = Write::Delete { kind: &NAMESPACE, namespace: String::new(), name: name.to_owned(), resource_version: version };
-    api.0.objects.commit(vec![delete]).await.map_err(|e| reply::refusal(&NAMESPACE, name, e))?;
-    Ok(namespace.clone())
+    match api.0.objects.commit(vec![delete]).await {
+        // The loop has seen that it is empty, too.
+        Ok(_) | Err(objects::Error::NotFound { .. }) => Ok(namespace.clone()),
+        Err(error) => Err(reply::refusal(&NAMESPACE, name, error)),
+    }
 }
 
 async fn empty(api: &Api, kind: &'static Kind, namespace: &str) -> Result<()> {

@@ -259,10 +259,12 @@ const QUOTAS: &str = "/quotas/";
 /// 403 where the namespace would hold more than its quota once `changed` is written. Gives what has to be in the same commit, so that
 /// of two writes that fit alone and not together one comes second and is looked at again.
 pub(super) async fn quota(api: &Api, namespace: &str, changed: &[&Object]) -> Result<Option<Write>> {
-    let counted: Vec<&Object> = changed.iter().copied().filter(|object| matches!(object.kind(), "Deployment" | "ReplicaSet" | "Pod")).collect();
+    let counted: Vec<&Object> =
+        changed.iter().copied().filter(|object| matches!(object.kind(), "Deployment" | "ReplicaSet" | "Pod")).collect();
     let Some(first) = counted.first() else { return Ok(None) };
     let kind = first.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
-    let limits: Vec<(String, [Limit; 3])> = rules(api, namespace).await?.into_iter().map(|(name, rules)| (name, rules.quota.limits())).collect();
+    let limits: Vec<(String, [Limit; 3])> =
+        rules(api, namespace).await?.into_iter().map(|(name, rules)| (name, rules.quota.limits())).collect();
     if limits.iter().all(|(_, limits)| limits.iter().all(Option::is_none)) {
         return Ok(None);
     }
@@ -271,8 +273,9 @@ pub(super) async fn quota(api: &Api, namespace: &str, changed: &[&Object]) -> Re
     for (name, limits) in limits {
         for ((sum, limit), what) in sums.iter().zip(limits).zip(["pods", "memory", "cpu"]) {
             let Some((_, shown)) = limit.filter(|(most, _)| sum > most) else { continue };
-            let why =
-                format!("the namespace {namespace} would have more than its quota of {what}, {shown} (policy {name}); lower replicas or limits");
+            let why = format!(
+                "the namespace {namespace} would have more than its quota of {what}, {shown} (policy {name}); lower replicas or limits"
+            );
             return Err(Refusal::forbidden(kind, first.name(), &why));
         }
     }

@@ -59,11 +59,12 @@ async fn make_once(api: &Api, who: &crate::auth::Identity, manner: Manner, mut o
         admit::first_status(&mut object);
     }
     let mut warnings = admit::check(api, who, manner, &mut object, None).await?;
-    admit::namespace_is_there(api, &object).await?;
+    let home = admit::namespace_is_there(api, &object).await?;
     pinned::pin(api, &mut object).await?;
     warnings.extend(apps::missing_secrets(api, &object).await?);
     let mut writes = if kind == &APP { apps::writes(api, who, &object, None).await? } else { vec![Write::Create(object.clone())] };
     writes.extend(policy::quota(api, object.namespace(), &[&object]).await?);
+    writes.extend(home);
     let object = commit(api, manner, object, writes).await?;
     Ok(Done { object, warnings, created: true })
 }

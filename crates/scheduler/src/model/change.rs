@@ -9,6 +9,9 @@ use std::time::Duration;
 /// The namespace where nodes keep their Leases, each under its node's name.
 pub const LEASES: &str = "kube-node-lease";
 
+/// What the names of Events have in them that tell an Ingress of its taken routes.
+pub const TAKEN_ROUTES: &str = ".taken-";
+
 impl Thing {
     /// Kind and place.
     pub fn id(&self) -> ObjectId {
@@ -29,6 +32,7 @@ impl Thing {
             Thing::Pod(o) => ("Pod", &o.meta),
             Thing::Service(o) => ("Service", &o.meta),
             Thing::Slice(o) => ("EndpointSlice", &o.meta),
+            Thing::Ingress(o) => ("Ingress", &o.meta),
             Thing::Node(o) => ("Node", &o.meta),
             Thing::Lease(meta) => ("Lease", meta),
             Thing::Revision(o) => ("ControllerRevision", &o.meta),
@@ -122,6 +126,7 @@ impl Snapshot {
                 self.services.insert(key, Arc::new(o));
             }
             Thing::Slice(o) => drop(self.slices.insert(key, Arc::new(o))),
+            Thing::Ingress(o) => drop(self.ingresses.insert(key, Arc::new(o))),
             Thing::Node(o) => {
                 // Its silence counts from now, even if it never says a word.
                 self.leases.entry(key.name.clone()).or_insert(Lease { version: 0, seen: now, renewed: false });
@@ -150,6 +155,7 @@ impl Snapshot {
                 Thing::Service((*o).clone())
             }),
             "EndpointSlice" => self.slices.remove(&id.key).map(|o| Thing::Slice((*o).clone())),
+            "Ingress" => self.ingresses.remove(&id.key).map(|o| Thing::Ingress((*o).clone())),
             "Node" => self.nodes.remove(&id.key.name).map(|o| Thing::Node((*o).clone())),
             "ControllerRevision" => self.revisions.remove(&id.key).map(|o| Thing::Revision((*o).clone())),
             kind => self.others.remove(id).map(|meta| Thing::Other(kind, (*meta).clone())),
@@ -180,7 +186,16 @@ impl Snapshot {
             "Node" => units.extend([Unit::Node(id.key.name.clone()), Unit::Unplaced]),
             "ControllerRevision" => units.extend(meta.owner.as_ref().map(|owner| Unit::History(id.key.sibling(&owner.name)))),
             "Event" => units.push(Unit::Events(id.key.namespace.clone())),
+            "Ingress" => units.push(Unit::Routes),
+            "Namespace" if meta.deleting => units.push(Unit::Namespace(id.key.name.clone())),
             _ => {}
+        }
+        // Said again once it is forgotten, as long as it holds.
+        if id.kind == "Event" && id.key.name.contains(TAKEN_ROUTES) {
+            units.push(Unit::Routes);
+        }
+        if self.is_going(&id.key.namespace) {
+            units.push(Unit::Namespace(id.key.namespace.clone()));
         }
         self.dirty.extend(units);
     }

@@ -3,7 +3,7 @@
 use super::parts::*;
 use super::{Resources, parse_cpu, parse_memory};
 use crate::kinds::{self, Kind};
-use crate::names;
+use crate::{names, routes};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -25,6 +25,8 @@ pub enum Thing {
     Service(Service),
     /// An EndpointSlice.
     Slice(Slice),
+    /// An Ingress.
+    Ingress(Ingress),
     /// A Node.
     Node(Node),
     /// A Lease.
@@ -46,6 +48,7 @@ pub fn read(kind: &'static Kind, object: &Value, now: Duration) -> Thing {
         _ if *kind == kinds::POD => Thing::Pod(pod(meta, object, now)),
         _ if *kind == kinds::SERVICE => Thing::Service(service(meta, object)),
         _ if *kind == kinds::ENDPOINT_SLICE => Thing::Slice(slice(meta, object)),
+        _ if *kind == kinds::INGRESS => Thing::Ingress(ingress(meta, object)),
         _ if *kind == kinds::NODE => Thing::Node(node(meta, object)),
         _ if *kind == kinds::LEASE => Thing::Lease(meta),
         _ if *kind == kinds::CONTROLLER_REVISION => Thing::Revision(Revision { number: int(object, "/revision"), meta }),
@@ -366,6 +369,17 @@ fn slice(meta: Meta, object: &Value) -> Slice {
         endpoints,
         meta,
     }
+}
+
+fn ingress(meta: Meta, object: &Value) -> Ingress {
+    let claim = |host: &str, path: &Value| {
+        let exact = text(path, "/pathType") == "Exact";
+        let typed = path.get("path").and_then(Value::as_str).unwrap_or("/");
+        Claimed { host: routes::normal_host(host).into_owned(), path: routes::normal_path(typed, exact), exact }
+    };
+    let rules = items(object, "/spec/rules").iter();
+    let claims = rules.flat_map(|rule| items(rule, "/http/paths").iter().map(move |path| claim(text(rule, "/host"), path))).collect();
+    Ingress { meta, claims }
 }
 
 fn endpoint(value: &Value) -> Endpoint {

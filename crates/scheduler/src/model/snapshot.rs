@@ -28,6 +28,10 @@ pub enum Unit {
     Orphan(ObjectId),
     /// The Events of a namespace.
     Events(Name),
+    /// What all Ingresses claim.
+    Routes,
+    /// A namespace that is to go, with everything in it.
+    Namespace(Name),
 }
 
 /// What became of an image as typed.
@@ -63,6 +67,8 @@ pub struct Snapshot {
     pub services: OrdMap<Key, Arc<Service>>,
     /// EndpointSlices.
     pub slices: OrdMap<Key, Arc<Slice>>,
+    /// Ingresses.
+    pub ingresses: OrdMap<Key, Arc<Ingress>>,
     /// Nodes.
     pub nodes: OrdMap<Name, Arc<Node>>,
     /// Leases by node.
@@ -104,6 +110,9 @@ impl Snapshot {
         units.extend(self.metas().filter(|(_, meta)| self.is_orphan(meta)).map(|(id, _)| Unit::Orphan(id)));
         let events = self.others.keys().filter(|id| id.kind == "Event");
         units.extend(events.map(|id| Unit::Events(id.key.namespace.clone())));
+        units.insert(Unit::Routes);
+        let going = self.others.iter().filter(|(id, meta)| id.kind == "Namespace" && meta.deleting);
+        units.extend(going.map(|(id, _)| Unit::Namespace(id.key.name.clone())));
         units
     }
 
@@ -117,7 +126,19 @@ impl Snapshot {
         let slices = self.slices.values().map(move |o| (id("EndpointSlice", &o.meta), &o.meta));
         let revisions = self.revisions.values().map(move |o| (id("ControllerRevision", &o.meta), &o.meta));
         let others = self.others.iter().map(|(id, meta)| (id.clone(), &**meta));
-        apps.chain(deployments).chain(sets).chain(pods).chain(services).chain(slices).chain(revisions).chain(others)
+        let ingresses = self.ingresses.values().map(move |o| (id("Ingress", &o.meta), &o.meta));
+        apps.chain(deployments).chain(sets).chain(pods).chain(services).chain(slices).chain(ingresses).chain(revisions).chain(others)
+    }
+
+    /// What is in a namespace: a look at everything, for one that is to go.
+    pub fn inside<'s>(&'s self, namespace: &'s str) -> impl Iterator<Item = (ObjectId, &'s Meta)> {
+        self.metas().filter(move |(id, _)| &*id.key.namespace == namespace)
+    }
+
+    /// Whether a namespace is to go.
+    pub fn is_going(&self, namespace: &Name) -> bool {
+        let id = ObjectId { kind: "Namespace", key: Key { namespace: "".into(), name: namespace.clone() } };
+        !namespace.is_empty() && self.others.get(&id).is_some_and(|meta| meta.deleting)
     }
 
     /// An object's common part.
@@ -129,6 +150,7 @@ impl Snapshot {
             "Pod" => self.pods.get(&id.key).map(|o| &o.meta),
             "Service" => self.services.get(&id.key).map(|o| &o.meta),
             "EndpointSlice" => self.slices.get(&id.key).map(|o| &o.meta),
+            "Ingress" => self.ingresses.get(&id.key).map(|o| &o.meta),
             "Node" => self.nodes.get(&id.key.name).map(|o| &o.meta),
             "ControllerRevision" => self.revisions.get(&id.key).map(|o| &o.meta),
             _ => self.others.get(id).map(|meta| &**meta),

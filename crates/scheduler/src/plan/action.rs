@@ -137,6 +137,8 @@ pub enum Action {
         message: String,
         /// Whether somebody should worry.
         warning: bool,
+        /// The Event's own name, where the same is not to be said twice.
+        name: Option<Name>,
     },
 }
 

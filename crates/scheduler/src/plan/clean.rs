@@ -1,4 +1,4 @@
-//! What nobody needs any more: objects without their owner, old generations of Apps, old Events.
+//! What nobody needs any more: objects without their owner, namespaces that are to go, old generations of Apps, too many Events.
 
 use super::Action;
 use super::draft::Draft;
@@ -18,6 +18,29 @@ pub(super) fn orphan(draft: &mut Draft, id: &ObjectId) {
         Some(pod) => draft.end_pod(&unit, pod, &owner),
         None if meta.deleting => {}
         None => draft.act(&unit, Action::Delete { object: id.clone(), why: owner.into() }),
+    }
+}
+
+/// Empties a namespace, then removes it: what a server left half done that ended in the middle, and what was under way meanwhile.
+pub(super) fn namespace(draft: &mut Draft, name: &Name) {
+    let snapshot = draft.snapshot;
+    if !snapshot.is_going(name) {
+        return;
+    }
+    let unit = Unit::Namespace(name.clone());
+    let why = format!("its namespace {name} is being deleted");
+    let mut empty = true;
+    for (id, meta) in snapshot.inside(name) {
+        empty = false;
+        match snapshot.pods.get(&id.key).filter(|_| id.kind == "Pod") {
+            Some(pod) => draft.end_pod(&unit, pod, &why),
+            None if meta.deleting => {}
+            None => draft.act(&unit, Action::Delete { object: id, why: why.as_str().into() }),
+        }
+    }
+    if empty {
+        let object = ObjectId { kind: "Namespace", key: Key { namespace: "".into(), name: name.clone() } };
+        draft.act(&unit, Action::Delete { object, why: "nothing is left in it".into() });
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a> Draft<'a> {
     }
 
     pub fn tell(&mut self, unit: &Unit, about: ObjectId, reason: &'static str, warning: bool, message: String) {
-        self.act(unit, Action::Tell { about, reason, message, warning });
+        self.act(unit, Action::Tell { about, reason, message, warning, name: None });
     }
 
     pub fn wait(&mut self, object: ObjectId, message: String) {

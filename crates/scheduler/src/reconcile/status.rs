@@ -204,14 +204,14 @@ pub fn new_slice(service: &Key, uid: &str, body: Value) -> Object {
     }))
 }
 
-/// An Event; those about objects without a namespace are kept in the default one.
-pub fn event(about: &ObjectId, uid: &str, suffix: &str, reason: &str, message: &str, warning: bool, now: Timestamp) -> Object {
+/// An Event that has no name yet; those about objects without a namespace are kept in the default one.
+pub fn event(about: &ObjectId, uid: &str, reason: &str, message: &str, warning: bool, now: Timestamp) -> Object {
     let namespace = if about.key.namespace.is_empty() { names::DEFAULT_NAMESPACE } else { &*about.key.namespace };
     let api_version = super::write::kind_of(about).map(|kind| kind.api_version()).unwrap_or_default();
     let time = seconds(now);
     Object(json!({
         "apiVersion": "v1", "kind": "Event",
-        "metadata": {"name": format!("{}.{:x}{suffix}", about.key.name, now.as_millisecond()), "namespace": namespace},
+        "metadata": {"namespace": namespace},
         "involvedObject": {
             "apiVersion": api_version, "kind": about.kind, "namespace": &*about.key.namespace, "name": &*about.key.name, "uid": uid,
         },

@@ -141,7 +141,7 @@ impl Batch<'_, '_> {
             }
             Action::FinishPod { pod, .. } => self.delete(&id(&kinds::POD, pod))?,
             Action::Delete { object, .. } => self.delete(object)?,
-            Action::Tell { about, reason, message, warning } => self.tell(about, reason, message, *warning),
+            Action::Tell { about, reason, message, warning, name } => self.tell(about, reason, message, *warning, name.as_deref()),
             // Not commits of their own: the shell sees to them.
             Action::Resolve { .. } | Action::RollBack { .. } => {}
         }
@@ -213,10 +213,12 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    fn tell(&mut self, about: &ObjectId, reason: &str, message: &str, warning: bool) {
+    fn tell(&mut self, about: &ObjectId, reason: &str, message: &str, warning: bool, name: Option<&str>) {
         let uid = self.snapshot.meta(about).map_or("", |meta| &*meta.uid);
-        let suffix = (self.fresh.suffix)();
-        let mut event = status::event(about, uid, &suffix, reason, message, warning, self.fresh.now);
+        let mut event = status::event(about, uid, reason, message, warning, self.fresh.now);
+        let unique = || format!("{}.{:x}{}", about.key.name, self.fresh.now.as_millisecond(), (self.fresh.suffix)());
+        let name = name.map_or_else(unique, str::to_owned);
+        event.metadata_mut().insert("name".to_owned(), json!(name));
         event.stamp_new(&(self.fresh.uid)(), self.fresh.now);
         self.made.push(event);
     }

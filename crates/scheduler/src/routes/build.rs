@@ -1,6 +1,6 @@
 //! Objects to table: which Ingress claims what, and which pods are behind it.
 
-use super::{Backend, Collision, Endpoint, Route, Table, normal_host};
+use super::{Backend, Collision, Endpoint, Route, Table, normal_host, normal_path};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend};
@@ -126,12 +126,7 @@ impl Claims {
 
 /// `/users/` and `/users` are one claim; no path is `/`.
 fn prefix(path: &HTTPIngressPath) -> String {
-    let typed = path.path.as_deref().unwrap_or("/");
-    if path.path_type == "Exact" {
-        return typed.to_owned();
-    }
-    let trimmed = typed.trim_end_matches('/');
-    if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
+    normal_path(path.path.as_deref().unwrap_or("/"), path.path_type == "Exact")
 }
 
 fn resolve(owner: &Name, backend: &IngressBackend, backends: &Backends) -> Option<Arc<Backend>> {

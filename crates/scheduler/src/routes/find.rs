@@ -52,6 +52,15 @@ pub fn normal_host(host: &str) -> Cow<'_, str> {
     if bare.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(bare.to_ascii_lowercase()) } else { Cow::Borrowed(bare) }
 }
 
+/// A path as the table knows it: a prefix has no slash at its end, an exact path is kept as it is.
+pub fn normal_path(path: &str, exact: bool) -> String {
+    if exact {
+        return path.to_owned();
+    }
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -285,6 +285,33 @@ async fn a_namespace_goes_with_everything_in_it() {
     client.delete("/api/v1/namespaces/default").await.refused(403, "Forbidden");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_comes_into_a_namespace_while_it_goes() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    client.post("/api/v1/namespaces", json!({ "metadata": { "name": "team" } })).await.ok();
+    let inside = "/api/v1/namespaces/team/configmaps";
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..8 {
+        let client = client.clone();
+        writers.spawn(async move {
+            for n in 0.. {
+                let answer = client.post(inside, config_map(&format!("w{writer}-{n}"), json!({}))).await;
+                if !answer.code.is_success() {
+                    return (n, answer.code.as_u16());
+                }
+            }
+            unreachable!("the namespace goes");
+        });
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    client.delete("/api/v1/namespaces/team").await.ok();
+    for (made, code) in writers.join_all().await {
+        assert!(made > 0 && matches!(code, 403 | 404), "{made} made, then {code}");
+    }
+    assert_eq!(client.get("/api/v1/configmaps").await.ok()["items"], json!([]));
+}
+
 #[tokio::test]
 async fn a_placed_pod_is_marked_and_its_node_lets_it_go() {
     let cluster = Cluster::start().await;

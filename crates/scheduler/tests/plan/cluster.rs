@@ -298,6 +298,25 @@ impl Cluster {
         }));
     }
 
+    /// The registry answers, for the `tries`th time, that there is no such tag.
+    pub fn refuse(&mut self, deployment: &str, tries: u32) {
+        let deployment = Key::new(NAMESPACE, deployment);
+        self.tell();
+        let typed = self.snapshot.deployments.get(&deployment).expect("the Deployment").template.text.clone();
+        let asked = (deployment.clone(), typed);
+        self.snapshot.resolutions.insert(asked, Resolution::Failed { why: "there is no such tag".into(), at: self.now, tries });
+        self.snapshot.mark(Unit::Deployment(deployment));
+    }
+
+    /// An Ingress that leads this host and path to `service`.
+    pub fn ingress(&mut self, name: &str, host: &str, path: &str, service: &str) {
+        let backend = json!({"service": {"name": service, "port": {"number": 80}}});
+        self.put(json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"rules": [{"host": host, "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend}]}}]},
+        }));
+    }
+
     /// A Deployment as `name` with these pods; `more` goes into its spec. Keeps its status.
     pub fn deployment(&mut self, name: &str, replicas: u32, image: &str, memory: &str, owner: Option<(Value, Value)>, more: Value) {
         let (owner, labels) = owner.unzip();

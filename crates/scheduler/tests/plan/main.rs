@@ -2,6 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "only the pure core may not ask the clock or draw lots")]
 
+mod apps;
 mod cluster;
+mod nodes;
+mod places;
+mod rollouts;
+mod routes;
 mod simulation;
-mod stories;
+mod teller;

@@ -177,7 +177,10 @@ static CONFIG_MAP: &[Field] = &[API_VERSION, KIND, META, yes("data", Words), yes
 static SECRET: &[Field] =
     &[API_VERSION, KIND, META, yes("data", Words), yes("stringData", Words), yes("type", Text), yes("immutable", Flag)];
 
-static NAMESPACE: &[Field] = &[API_VERSION, KIND, META, yes("spec", Object(&[yes("finalizers", Texts)])), STATUS];
+static NAMESPACE: &[Field] = &[API_VERSION, KIND, META, yes("spec", Object(NAMESPACE_SPEC)), STATUS];
+
+static NAMESPACE_SPEC: &[Field] =
+    &[warn("finalizers", Texts, "[\"kubernetes\"],[]", "a namespace is always emptied first; to hold it back write metadata.finalizers")];
 
 static NODE: &[Field] = &[
     API_VERSION,
@@ -187,7 +190,7 @@ static NODE: &[Field] = &[
         "spec",
         Object(&[
             yes("unschedulable", Flag),
-            yes("providerID", Text),
+            warn("providerID", Text, "", "kept for you; nothing asks a provider"),
             warn("podCIDR", Text, "\"\"", "pods have no addresses of their own"),
             warn("podCIDRs", Texts, "[]", "pods have no addresses of their own"),
             no("taints", "[]", "set unschedulable, or select nodes by label"),

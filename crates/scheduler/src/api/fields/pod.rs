@@ -7,6 +7,7 @@ const NO_LINUX: &str = "a component has no Linux underneath; leave it out";
 const ONE_CONTAINER: &str = "a pod runs one component; deploy the other one as a service of its own";
 const PROBE_BY_HTTP: &str = "the guest is probed by HTTP; write httpGet";
 const NO_ACCOUNT: &str = "guests have no access to the API, so an account changes nothing";
+const NO_DISK: &str = "a component has no disk unless it is granted one";
 const NOT_YET: &str = "not yet; leave it out";
 
 /// `spec` of a Pod.
@@ -144,13 +145,15 @@ static PORT: &[Field] = &[
     no("hostIP", "\"\"", "a component has no port of its own; route to it with a Service or an Ingress"),
 ];
 
-static RESOURCES: &[Field] = &[yes("limits", Object(AMOUNTS)), yes("requests", Object(AMOUNTS)), no("claims", "[]", NOT_YET)];
+static RESOURCES: &[Field] = &[yes("limits", Object(LIMITS)), yes("requests", Object(REQUESTS)), no("claims", "[]", NOT_YET)];
 
-static AMOUNTS: &[Field] = &[
+static LIMITS: &[Field] = &[
     yes("memory", Quantity),
-    yes("cpu", Quantity),
-    warn("ephemeral-storage", Quantity, "", "a component has no disk unless it is granted one"),
+    warn("cpu", Quantity, "", "not yet a ceiling: it is reserved on the pod's node, unless a request says otherwise"),
+    warn("ephemeral-storage", Quantity, "", NO_DISK),
 ];
+
+static REQUESTS: &[Field] = &[yes("memory", Quantity), yes("cpu", Quantity), warn("ephemeral-storage", Quantity, "", NO_DISK)];
 
 static PROBE: &[Field] = &[
     yes("httpGet", Object(HTTP_GET)),

@@ -1,0 +1,170 @@
+//! Tells stories: a few lines of text in, what the plan decides as text out.
+
+use crate::cluster::{Cluster, id};
+use scheduler::kinds;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Runs a story and compares what its `plan` lines print.
+///
+/// - `node NAME MEMORY [label=value]`, `lease NAME`, `gone NAME` (a node is deleted), `cordon NAME`
+/// - `deploy NAME REPLICAS IMAGE [memory=…] [node=LABEL=VALUE] [spread=…] [recreate] [paused] [bake=…] [min=SECONDS] [surge=… unavailable=…]`,
+///   with a Service of that name; `ingress NAME HOST PATH SERVICE`; `unresolved NAME TRIES`: the registry did not know its tag so many times
+/// - `app NAME SERVICE=REPLICAS:IMAGE…`; `delete KIND NAME`
+/// - `ready POD`, `unready POD`, `crash POD REASON MESSAGE…`: what an agent reports; a pod is `web#1.0`: the first of revision 1
+/// - `settle`: all agents and the loop, until nothing moves; an image with `bad` in it never becomes ready
+/// - `after SECONDS`: nodes report meanwhile, but for those that are `silent NAME`; `restart`: another leader; `pods`: prints pods and their nodes; `sets`: ReplicaSets
+/// - `plan`: one turn, printed; `quietly`: one turn, not printed
+pub fn check(story: &str, expect: &str) {
+    let mut teller = Teller { cluster: Cluster::new(), silent: BTreeSet::new(), out: String::new() };
+    for line in story.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        teller.run(&words);
+    }
+    let trim = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    let (got, expect) = (trim(&teller.out), trim(expect));
+    assert!(got == expect, "the plan is\n{got}\n\nand should be\n{expect}");
+}
+
+struct Teller {
+    cluster: Cluster,
+    silent: BTreeSet<String>,
+    out: String,
+}
+
+impl Teller {
+    fn run(&mut self, words: &[&str]) {
+        let cluster = &mut self.cluster;
+        match words {
+            ["node", name, memory, labels @ ..] => {
+                let labels = labels.iter().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), json!(v))).collect();
+                cluster.node(name, memory, serde_json::Value::Object(labels));
+            }
+            ["lease", name] => cluster.lease(name),
+            ["gone", name] => cluster.remove(&id(&kinds::NODE, name)),
+            ["cordon", name] => cluster.change(&id(&kinds::NODE, name), |node| node["spec"] = json!({"unschedulable": true})),
+            ["deploy", name, replicas, image, options @ ..] => self.deploy(name, replicas, image, options),
+            ["app", name, services @ ..] => {
+                let services = services.iter().filter_map(|s| s.split_once('=')).map(|(service, rest)| {
+                    let (replicas, image) = rest.split_once(':').expect("REPLICAS:IMAGE");
+                    (service.to_owned(), (replicas.parse().expect("a number"), format!("{image}@sha256:0")))
+                });
+                cluster.app(name, &services.collect(), None);
+            }
+            ["ingress", name, host, path, service] => cluster.ingress(name, host, path, service),
+            ["unresolved", name, tries] => cluster.refuse(name, tries.parse().expect("a number")),
+            ["delete", "ingress", name] => cluster.remove(&id(&kinds::INGRESS, name)),
+            ["delete", "deployment", name] => cluster.remove(&id(&kinds::DEPLOYMENT, name)),
+            ["delete", "app", name] => cluster.remove(&id(&kinds::APP, name)),
+            ["ready", pod] => self.report(pod, true, None),
+            ["unready", pod] => self.report(pod, false, None),
+            ["crash", pod, reason, message @ ..] => self.report(pod, false, Some((reason, &message.join(" ")))),
+            ["settle"] => cluster.settle(),
+            ["after", seconds] => {
+                cluster.now += Duration::from_secs_f64(seconds.parse().expect("seconds"));
+                let nodes = cluster.all(&kinds::NODE);
+                nodes.iter().filter(|node| !self.silent.contains(node.name())).for_each(|node| cluster.lease(node.name()));
+            }
+            ["silent", name] => drop(self.silent.insert((*name).to_owned())),
+            ["restart"] => cluster.restart(),
+            ["quietly"] => {
+                cluster.tell();
+                cluster.turn();
+            }
+            ["pods"] => self.pods(),
+            ["sets"] => {
+                let sets: Vec<String> = cluster.all(&kinds::REPLICA_SET).iter().map(|set| set.name().to_owned()).collect();
+                let mut sets: Vec<String> = sets.iter().map(|set| self.short(set)).collect();
+                sets.sort();
+                self.out += &format!("{}\n", sets.join(" "));
+            }
+            ["plan"] => {
+                cluster.tell();
+                let plan = cluster.turn();
+                let text = self.short(&plan.to_string());
+                self.out += &text;
+                self.out += "--\n";
+            }
+            other => panic!("no such line in a story: {other:?}"),
+        }
+    }
+
+    fn deploy(&mut self, name: &str, replicas: &str, image: &str, options: &[&str]) {
+        let option = |wanted: &str| options.iter().find_map(|o| o.strip_prefix(wanted)?.strip_prefix('='));
+        let image = if image.contains(':') { image.to_owned() } else { format!("{image}@sha256:0") };
+        let mut more = json!({});
+        if options.contains(&"recreate") {
+            more["strategy"] = json!({"type": "Recreate"});
+        }
+        if options.contains(&"paused") {
+            more["paused"] = json!(true);
+        }
+        if let Some(seconds) = option("min") {
+            more["minReadySeconds"] = json!(seconds.parse::<u32>().expect("seconds"));
+        }
+        if let (Some(surge), Some(unavailable)) = (option("surge"), option("unavailable")) {
+            more["strategy"] = json!({"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
+        }
+        let replicas = replicas.parse().expect("a number");
+        self.cluster.deployment(name, replicas, &image, option("memory").unwrap_or("64Mi"), None, more);
+        if let Some((label, value)) = option("node").and_then(|o| o.split_once('=')) {
+            let selector = json!({ label: value });
+            self.cluster.change(&id(&kinds::DEPLOYMENT, name), |d| d["spec"]["template"]["spec"]["nodeSelector"] = selector);
+        }
+        if let Some(spread) = option("spread") {
+            let annotations = json!({scheduler::names::SPREAD: spread});
+            self.cluster.change(&id(&kinds::DEPLOYMENT, name), |d| d["spec"]["template"]["metadata"]["annotations"] = annotations);
+        }
+        if let Some(bake) = option("bake") {
+            self.cluster.change(&id(&kinds::DEPLOYMENT, name), |d| d["metadata"]["annotations"][scheduler::names::BAKE] = json!(bake));
+        }
+        self.cluster.service(name, json!({"app": name}), None);
+    }
+
+    /// `web#1.0` → the real name of the first pod of revision 1 of web.
+    fn real(&self, short: &str) -> String {
+        let (set, number) = short.split_once('.').expect("SET.NUMBER");
+        let pods = self.pods_of(set);
+        pods.get(number.parse::<usize>().expect("a number")).unwrap_or_else(|| panic!("no pod {short}: {pods:?}")).clone()
+    }
+
+    fn pods_of(&self, set: &str) -> Vec<String> {
+        let mut pods: Vec<(usize, String)> = Vec::new();
+        for pod in self.cluster.all(&kinds::POD) {
+            let name = pod.name().to_owned();
+            if self.short(&name).starts_with(&format!("{set}-")) {
+                let number = name.rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+                pods.push((number, name));
+            }
+        }
+        pods.sort();
+        pods.into_iter().map(|(_, name)| name).collect()
+    }
+
+    fn report(&mut self, pod: &str, ready: bool, trouble: Option<(&str, &str)>) {
+        let name = self.real(pod);
+        self.cluster.report(&name, ready, trouble);
+    }
+
+    fn pods(&mut self) {
+        for pod in self.cluster.all(&kinds::POD) {
+            let state = if pod.deletion_timestamp().is_some() { " leaving" } else { "" };
+            let node = pod.spec()["nodeName"].as_str().unwrap_or("nowhere").to_owned();
+            let line = self.short(&format!("{} on {node}{state}\n", pod.name()));
+            self.out += &line;
+        }
+        self.out += "--\n";
+    }
+
+    /// ReplicaSets are named by Deployment and revision, and digests left out.
+    fn short(&self, text: &str) -> String {
+        let mut text = text.replace("@sha256:0", "");
+        for set in self.cluster.all(&kinds::REPLICA_SET) {
+            let owner = set.controller().and_then(|owner| owner["name"].as_str()).unwrap_or("").to_owned();
+            let revision = set.annotation(scheduler::names::REVISION).unwrap_or("").to_owned();
+            text = text.replace(set.name(), &format!("{owner}#{revision}"));
+        }
+        text
+    }
+}
