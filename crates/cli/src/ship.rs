@@ -93,7 +93,11 @@ pub async fn lock(
     let mut progress = None;
     let mut images = BTreeMap::new();
     for (name, component) in components {
-        let typed = app.file.services.get(&name).map(|service| service.origin.typed().to_owned()).unwrap_or_default();
+        let typed = match app.file.services.get(&name).map(|service| &service.origin) {
+            // A folder says nothing to whoever reads it elsewhere, least of all `.`.
+            Some(Origin::Build(_)) => format!("{namespace}/{}/{name}", app.file.name),
+            origin => origin.map(|origin| origin.typed().to_owned()).unwrap_or_default(),
+        };
         let image = match component {
             Component::Remote(reference) => resolve(client, &reference).await.with_context(|| format!("finding the image of {name}"))?,
             Component::Local(_, packed) => {

@@ -32,8 +32,8 @@ fn on(disk: &Path) {
     let data = disk.join("data");
     let filler = disk.join("filler");
     let full = || {
-        // All but a little, so that files can be made, but not filled.
-        std::fs::write(&filler, vec![1; 8 << 20]).unwrap_err();
+        // As far as there is room: files can still be made, but not filled.
+        std::fs::write(&filler, vec![1; 16 << 20]).unwrap_err();
     };
     let verb = |args: &[&str]| {
         wctl().arg("--data").arg(&data).args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0"]).args(args).output().unwrap()

@@ -53,6 +53,8 @@ async fn crashes_are_healed_and_explained() {
     let machine = Machine::up(&[&example("crashy").join("app.yaml")]);
     machine.prints("app crashy is ready");
     let host = "crashy.localhost";
+    let logs = common::Lines::of(machine.command(&["logs", "-f", "crashy"]));
+    assert!(machine.fails(&["logs", "crashy", "--previous"]).contains("had no instance before this one"));
     // Enough traps to end an instance, wherever the requests went.
     for _ in 0..30 {
         let (status, _) = machine.ask(Method::POST, host, "/crash", None).await;
@@ -64,6 +66,9 @@ async fn crashes_are_healed_and_explained() {
     let crashed = crashed.unwrap_or_else(|| panic!("{pods:#}"))["metadata"]["name"].as_str().unwrap().to_owned();
     let described = machine.ok(&["describe", "pod", &crashed]);
     assert!(described.contains("Trap") && described.contains("unreachable"), "{described}");
+    assert!(logs.prints("asked to crash").starts_with("crashy-"), "each line after its pod");
+    assert!(machine.ok(&["logs", "crashy", "--previous"]).contains("asked to crash"), "from the pods that have crashed");
+    assert!(machine.ok(&["logs", &crashed, "--tail", "3"]).lines().count() <= 3);
     let events = machine.ok(&["events", "crashy"]);
     assert!(events.contains("Trap") && events.contains("BackOff"), "{events}");
     machine.ok(&["rollout", "status", "crashy"]);

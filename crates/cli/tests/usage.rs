@@ -28,6 +28,16 @@ fn wrong_usage_is_2_and_help_is_0() {
         &["logs", "a/b/c"],
         &["secret", "set", "../x"],
         &["run", "hello.wasm", "--memory"],
+        &["node", "--join", "http://127.0.0.1:1", "--token", "x"],
+        &["node", "--join", "https://127.0.0.1:1"],
+        &["node", "--token", "x"],
+        &["node", "--label", "nonsense"],
+        &["get"],
+        &["get", "pods", "-o", "xml"],
+        &["delete"],
+        &["secret", "set", "X", "--value", "x"],
+        &["login", "127.0.0.1:1"],
+        &["build", "--nonsense"],
     ] {
         let output = run(args);
         // Verbs that talk to a server first fail with 1, because there is none.
@@ -256,6 +266,19 @@ fn new_makes_a_folder_once() {
     let output = wctl().args(["new", "greeter"]).current_dir(home.path()).output().unwrap();
     ended(&output, 1);
     assert!(one_sentence(&output).contains("already"));
+}
+
+#[test]
+fn every_shell_has_its_completion() {
+    for (shell, word) in
+        [("bash", "-F _wctl"), ("zsh", "#compdef wctl"), ("fish", "complete -c wctl"), ("powershell", "Register-ArgumentCompleter")]
+    {
+        let output = run(&["completion", shell]);
+        ended(&output, 0);
+        let script = stdout(&output);
+        assert!(script.contains(word), "{shell}: {script}");
+        assert!(script.contains("rollout") && !script.contains("compile-child"), "{shell}");
+    }
 }
 
 #[test]

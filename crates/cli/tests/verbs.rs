@@ -111,9 +111,47 @@ async fn components_go_to_the_registry_and_come_back() {
     let app = machine.json(&["get", "app", "tagged"]);
     assert_eq!(app["spec"]["services"]["tagged"]["image"], pinned, "a tag becomes a digest");
     machine.ok(&["prune", "--dry-run"]);
-    machine.ok(&["prune"]);
+    machine.ok(&["prune", "--grace", "0s"]);
     assert_eq!(machine.get("tagged.localhost", "/").await.0, 200, "what runs is not pruned");
     assert!(machine.ok(&["get", "pods"]).contains("tagged"));
+}
+
+/// Bytes of all files of a folder.
+fn bytes_in(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|entry| if entry.path().is_dir() { bytes_in(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
+}
+
+#[test]
+fn prune_frees_what_no_revision_needs_in_the_registry_and_on_nodes() {
+    let machine = Machine::up(&[]);
+    // The same component but for a custom section: another digest.
+    let other = machine.data.join("other.wasm");
+    let mut bytes = std::fs::read(component("hello")).unwrap();
+    bytes.extend([0, 5, 3, b'p', b'a', b'd', 0]);
+    std::fs::write(&other, bytes).unwrap();
+    machine.deploy(&hello(1));
+    machine.deploy(&format!("app: other\nimage: {}\n", other.display()));
+    let (registry, cache) = (machine.data.join("registry"), machine.data.join("node/cache"));
+    let full = (bytes_in(&registry), bytes_in(&cache));
+    let nothing = machine.ok(&["prune", "--grace", "0s"]);
+    assert!(nothing.contains("there is nothing to drop") && (bytes_in(&registry), bytes_in(&cache)) == full, "{nothing}");
+
+    machine.ok(&["delete", "app", "other", "--wait"]);
+    let young = machine.json(&["prune", "--dry-run"]);
+    assert!(young["items"].as_array().unwrap().iter().all(|item| item["what"] == "code"), "just pushed: {young:#}");
+    let would = machine.json(&["prune", "--dry-run", "--grace", "0s"]);
+    assert_eq!((bytes_in(&registry), bytes_in(&cache)), full, "a dry run drops nothing");
+    let whats: std::collections::BTreeSet<&str> =
+        would["items"].as_array().unwrap().iter().filter_map(|item| item["what"].as_str()).collect();
+    assert_eq!(whats.into_iter().collect::<Vec<_>>(), ["blob", "code", "manifest"], "{would:#}");
+    let said = machine.ok(&["prune", "--grace", "0s"]);
+    assert!(said.starts_with("WHAT") && said.contains("are freed"), "{said}");
+    let freed = full.0 + full.1 - bytes_in(&registry) - bytes_in(&cache);
+    assert!(bytes_in(&registry) < full.0 && bytes_in(&cache) < full.1);
+    let told = would["freedBytes"].as_u64().unwrap();
+    assert!(told > 0 && freed >= told && freed < told + 4096, "{freed} of {would:#}");
+    machine.ok(&["rollout", "restart", "hello", "--wait"]);
 }
 
 #[test]
@@ -266,6 +304,32 @@ fn m12_a_route_belongs_to_one_app() {
     std::fs::write(&file, hello(1).replace("app: hello", "app: other")).unwrap();
     let sentence = machine.fails(&["deploy", file.to_str().unwrap()]);
     assert!(sentence.contains("hello.localhost") && sentence.contains("hello"), "{sentence}");
+}
+
+#[test]
+fn kubeconfig_names_the_server_unless_a_folder_is_named() {
+    let machine = Machine::up(&[]);
+    let home = tempfile::tempdir().unwrap();
+    let elsewhere = |args: &[&str]| {
+        let mut command = wctl();
+        command.env("KUBECONFIG", machine.data.join("kubeconfig")).env("HOME", home.path()).args(args).output().unwrap()
+    };
+    let output = elsewhere(&["get", "nodes", "-o", "name"]);
+    ended(&output, 0);
+    assert!(stdout(&output).starts_with("node/"), "{}", stdout(&output));
+    let file = home.path().join("app.yaml");
+    std::fs::write(&file, hello(1)).unwrap();
+    let output = elsewhere(&["deploy", "--wait", file.to_str().unwrap()]);
+    ended(&output, 0);
+    // The gateway of another folder is none of this one's business.
+    assert!(stdout(&output).contains("http://hello.localhost/\n"), "{}", stdout(&output));
+    let folder = home.path().join("folder");
+    let output = elsewhere(&["--data", folder.to_str().unwrap(), "get", "nodes"]);
+    ended(&output, 1);
+    assert!(one_sentence(&output).contains("there is no server yet"), "{}", stderr(&output));
+    let output = elsewhere(&["--namespace", "elsewhere", "status"]);
+    ended(&output, 0);
+    assert!(stderr(&output).contains("no apps in namespace elsewhere"), "{}", stderr(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]

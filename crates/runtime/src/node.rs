@@ -231,7 +231,8 @@ impl Node {
 
     fn asks(&self) -> Asks {
         let (node, client) = (self.config.name.clone(), self.client.clone());
-        Asks { node, client, logs: self.host.logs.clone(), gateway: self.host.gateway.clone() }
+        let (logs, gateway, source) = (self.host.logs.clone(), self.host.gateway.clone(), self.host.source.clone());
+        Asks { node, client, logs, gateway, source }
     }
 }
 

@@ -72,6 +72,12 @@ impl Api {
         &self.0.objects
     }
 
+    /// What a node answers to an ask: a JSON value.
+    pub(crate) async fn ask<T: serde::de::DeserializeOwned>(&self, node: &str, ask: serde_json::Value) -> Result<T> {
+        let text = link::whole(self.0.links.ask(node, ask).await?).await?;
+        serde_json::from_slice(&text).map_err(|error| Refusal::internal(format!("node {node} answered what cannot be read: {error}")))
+    }
+
     /// The API for clients that show a token.
     pub fn router(&self) -> Router {
         Router::new().fallback(answer).with_state(self.clone())

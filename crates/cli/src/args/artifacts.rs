@@ -108,6 +108,9 @@ pub struct Prune {
     /// Show what would go
     #[arg(long)]
     pub dry_run: bool,
+    /// Keep what was pushed within this time: a deploy may be about to name it
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub grace: Duration,
     /// How results are printed.
     #[command(flatten)]
     pub output: Output,

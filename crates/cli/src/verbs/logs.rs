@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::args::{Globals, Logs};
-use crate::cluster::{Change, Cluster, Pick, name_of, path};
+use crate::cluster::{Change, Cluster, Pick, code, name_of, path};
 use crate::print::{self, harmless_bytes};
 use crate::target::Part;
 
@@ -62,11 +62,16 @@ pub async fn all(cluster: &Cluster, namespace: Option<String>, pick: Pick, cut: 
     let list = cluster.list(&kinds::POD, namespace.as_deref(), &pick).await?;
     let pods = list["items"].as_array().cloned().unwrap_or_default();
     if !cut.follow {
+        // Among several pods most have no instance before the one that runs; that says nothing about the others.
+        let (mut shown, mut without) = (0, None);
         for pod in &pods {
             let (namespace, name) = place(pod);
-            one(cluster.clone(), namespace, name.clone(), cut.clone(), (pods.len() > 1).then_some(name)).await?;
+            match one(cluster.clone(), namespace, name.clone(), cut.clone(), (pods.len() > 1).then_some(name)).await {
+                Err(error) if cut.previous && code(&error) == Some(400) => without = Some(error),
+                done => shown += done.map(|()| 1)?,
+            }
         }
-        return Ok(());
+        return without.filter(|_| shown == 0).map_or(Ok(()), Err);
     }
     let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
     let mut changes = cluster.watch(&kinds::POD, namespace.as_deref(), &pick, &version, false).await?;

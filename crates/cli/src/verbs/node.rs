@@ -46,6 +46,9 @@ pub async fn run(globals: &Globals, args: args::Node) -> Result<()> {
 
 /// The server that the options name, with the token and the CA that they name.
 async fn joined(globals: &Globals, args: &args::Node, url: &str) -> Result<(kube::Client, Cluster)> {
+    if !url.starts_with("https://") {
+        bail!(Usage(format!("`{url}` is no address of a server; write --join https://HOST:PORT, as `wctl server` prints it")));
+    }
     let Some(token) = &args.token else { bail!(Usage("--join needs a token: --token TOKEN".into())) };
     let ca = match &args.ca {
         Some(path) => std::fs::read(path).with_context(|| format!("reading {}", path.display()))?,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use artifact::Digest;
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -10,7 +11,7 @@ use super::phase::{End, Reason};
 use super::{Health, Instance};
 use crate::agent::env::{self, Env, Values};
 use crate::agent::pod::Wanted;
-use crate::cache::Code;
+use crate::cache::{Code, Pruned};
 use crate::engine::Engines;
 use crate::gateway::Gateway;
 use crate::gateway::local::Local;
@@ -26,6 +27,9 @@ use crate::wasi::outgoing;
 pub trait Source: Send + Sync {
     /// The code of an image (a reference with a digest) for pods of up to `memory` bytes; `teller` hears of pulling and compiling.
     async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Arc<Code>, String>;
+
+    /// Drops what is kept of artifacts that no pod here runs and `keep` does not name, or says what would go.
+    async fn prune(&self, keep: Vec<Digest>, dry_run: bool) -> Result<Pruned, String>;
 }
 
 /// Tells the agent what happens in one life.

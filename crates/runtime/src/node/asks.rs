@@ -1,8 +1,9 @@
-//! What the server asks of this node (logs, metrics): read from one long answer of the API, answered each by a request of the node's own.
+//! What the server asks of this node (logs, metrics, pruning): read from one long answer of the API, answered each by a request of the node's own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use artifact::Digest;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
@@ -15,6 +16,7 @@ use kube::client::Body;
 use serde::Deserialize;
 
 use crate::gateway::Gateway;
+use crate::instance::Source;
 use crate::logs::{Logs, Query};
 
 /// One line of the asks.
@@ -30,6 +32,12 @@ struct Ask {
 enum What {
     Logs(WantedLogs),
     Metrics,
+    Prune {
+        /// Digests of artifacts that revisions need.
+        keep: Vec<Digest>,
+        #[serde(rename = "dryRun")]
+        dry_run: bool,
+    },
     /// Of a newer server.
     #[serde(other)]
     Unknown,
@@ -61,6 +69,8 @@ pub struct Asks {
     pub logs: Logs,
     /// The node's gateway, for its metrics.
     pub gateway: Arc<Gateway>,
+    /// Where its code comes from, which keeps more than it runs.
+    pub source: Arc<dyn Source>,
 }
 
 impl Asks {
@@ -121,6 +131,12 @@ impl Asks {
         match what {
             What::Logs(wanted) => self.read(wanted).await,
             What::Metrics => Ok(one(self.gateway.metrics.render())),
+            What::Prune { keep, dry_run } => {
+                let pruned = self.source.prune(keep, dry_run).await?;
+                let layers: serde_json::Map<_, _> =
+                    pruned.layers.iter().map(|(layer, bytes)| (layer.to_string(), (*bytes).into())).collect();
+                Ok(one(serde_json::Value::Object(layers).to_string()))
+            }
             What::Unknown => Err("this node is older than the server and does not know what it asks".into()),
         }
     }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use artifact::Reference;
 use artifact::registry::Client;
+use artifact::{Digest, Reference};
 use async_trait::async_trait;
 
-use crate::cache::{Cache, Code};
+use crate::cache::{Cache, Code, Pruned};
 use crate::instance::{Source, Teller, chain};
 
-/// Pulls what the cache does not have.
+/// Pulls and compiles what the cache does not have.
 pub struct Registry {
     /// The node's cache.
     pub cache: Cache,
@@ -29,6 +29,12 @@ impl Source for Registry {
         told(teller, ("Pulling", "Pulled"), image, pulling).await.map_err(|error| chain(&error))?;
         let compiling = self.cache.prepare(&reference, &self.registry, memory);
         told(teller, ("Compiling", "Compiled"), image, compiling).await.map_err(|error| chain(&error))
+    }
+
+    async fn prune(&self, keep: Vec<Digest>, dry_run: bool) -> Result<Pruned, String> {
+        let cache = self.cache.clone();
+        let pruned = tokio::task::spawn_blocking(move || cache.prune(&keep, dry_run)).await;
+        pruned.map_err(|error| error.to_string())?.map_err(|error| chain(&error))
     }
 }
 

@@ -26,6 +26,9 @@ const BEAT: Duration = Duration::from_secs(15);
 /// Pieces of an answer that wait for a client that reads slowly.
 const PIECES: usize = 16;
 
+/// The longest answer that is not passed on but read here.
+const LONGEST: usize = 8 << 20;
+
 /// What a node answers: the pieces of its body, or why there are none.
 pub(super) type Answered = Result<mpsc::Receiver<Bytes>>;
 
@@ -135,6 +138,18 @@ impl Drop for Forget {
 pub(super) fn body(pieces: mpsc::Receiver<Bytes>, stop: CancellationToken) -> Body {
     let pieces = ReceiverStream::new(pieces).map(Ok::<_, std::convert::Infallible>);
     Body::from_stream(pieces.take_until(stop.cancelled_owned()))
+}
+
+/// A whole answer, bounded.
+pub(super) async fn whole(mut pieces: mpsc::Receiver<Bytes>) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        if all.len() + piece.len() > LONGEST {
+            return Err(Refusal::internal(format!("a node answered more than {} MiB", LONGEST >> 20)));
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

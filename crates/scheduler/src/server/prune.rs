@@ -1,6 +1,6 @@
-//! What the embedded registry no longer needs: `POST /apis/wctl.dev/v1/prune`, and now and then by itself.
+//! What registry and nodes no longer need: `POST /apis/wctl.dev/v1/prune`, and the registry's part now and then by itself.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use artifact::blobs::{Blobs, Prune, Pruned};
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::api::status::Refusal;
-use crate::kinds::{APP, CONTROLLER_REVISION, DEPLOYMENT, POD, REPLICA_SET};
+use crate::kinds::{APP, CONTROLLER_REVISION, DEPLOYMENT, NODE, POD, REPLICA_SET};
 use crate::objects::Objects;
 
-/// What was pushed within this time stays: a deploy may be about to name it.
+/// What was pushed within this time stays, unless another is asked for: a deploy may be about to name it.
 const GRACE: Duration = Duration::from_secs(3600);
 /// Bytes of blobs that may lie there before the server tidies up by itself.
 const WATERMARK: u64 = 4 << 30;
@@ -27,6 +27,8 @@ const WATERMARK: u64 = 4 << 30;
 struct Asked {
     #[serde(rename = "dryRun")]
     dry_run: Option<String>,
+    /// Seconds for which what was pushed stays.
+    grace: Option<u64>,
 }
 
 pub(super) fn router(api: Api, blobs: Blobs) -> Router {
@@ -50,32 +52,59 @@ async fn asked_by_admin(api: &Api, blobs: &Blobs, headers: &HeaderMap, asked: &A
         Some("All") => true,
         Some(other) => return Err(Refusal::bad_request(format!("dryRun must be All, not {other:?}"))),
     };
-    let pruned = prune(api.objects(), blobs, 0, dry_run).await.map_err(Refusal::internal)?;
-    Ok(shown(&pruned))
+    let keep = needed(api.objects()).await.map_err(Refusal::internal)?;
+    let grace = asked.grace.map_or(GRACE, Duration::from_secs);
+    let wanted = Prune { keep: keep.clone(), grace, watermark: 0, dry_run };
+    let pruned = blobs.prune(wanted).await.map_err(|e| Refusal::internal(e.to_string()))?;
+    Ok(shown(&pruned, &on_nodes(api, &keep, dry_run).await?))
 }
 
-fn shown(pruned: &Pruned) -> Value {
+/// What the nodes keep of artifacts that nobody needs.
+#[derive(Default)]
+struct OnNodes {
+    /// Node, digest of the component, bytes.
+    freed: Vec<(String, String, u64)>,
+    /// Nodes that could not be asked, and why.
+    unheard: Vec<(String, String)>,
+}
+
+async fn on_nodes(api: &Api, keep: &HashSet<Digest>, dry_run: bool) -> Result<OnNodes, Refusal> {
+    let nodes = api.objects().list(&NODE, None, 0, None).await.map_err(|e| Refusal::internal(e.to_string()))?;
+    let ask = json!({ "ask": "prune", "keep": keep, "dryRun": dry_run });
+    let names: Vec<String> = nodes.items.iter().map(|node| node.name().to_owned()).collect();
+    let asked = names.iter().map(|name| api.ask::<BTreeMap<String, u64>>(name, ask.clone()));
+    let answers = futures::future::join_all(asked).await;
+    let mut done = OnNodes::default();
+    for (name, answer) in names.into_iter().zip(answers) {
+        match answer {
+            Ok(layers) => done.freed.extend(layers.into_iter().map(|(digest, bytes)| (name.clone(), digest, bytes))),
+            Err(refusal) => done.unheard.push((name, refusal.message)),
+        }
+    }
+    Ok(done)
+}
+
+fn shown(pruned: &Pruned, nodes: &OnNodes) -> Value {
     let manifests =
         pruned.manifests.iter().map(|(name, digest)| json!({ "what": "manifest", "name": format!("{name}@{digest}"), "bytes": 0 }));
     let blobs = pruned.blobs.iter().map(|(digest, bytes)| json!({ "what": "blob", "name": digest.to_string(), "bytes": bytes }));
+    let code = nodes.freed.iter().map(|(node, digest, bytes)| json!({ "what": "code", "name": digest, "node": node, "bytes": bytes }));
+    let unheard = nodes.unheard.iter().map(|(node, why)| json!({ "node": node, "message": why }));
     json!({
-        "kind": "PruneResult", "apiVersion": "wctl.dev/v1", "freedBytes": pruned.freed, "leftBytes": pruned.left,
-        "items": manifests.chain(blobs).collect::<Vec<_>>(),
+        "kind": "PruneResult", "apiVersion": "wctl.dev/v1", "leftBytes": pruned.left,
+        "freedBytes": pruned.freed + nodes.freed.iter().map(|(_, _, bytes)| bytes).sum::<u64>(),
+        "items": manifests.chain(blobs).chain(code).collect::<Vec<_>>(), "unheard": unheard.collect::<Vec<_>>(),
     })
 }
 
 /// Tidies up where more lies there than need be.
 pub(super) async fn now_and_then(objects: &Objects, blobs: &Blobs) -> Result<(), String> {
-    let pruned = prune(objects, blobs, WATERMARK, false).await?;
+    let keep = needed(objects).await?;
+    let pruned = blobs.prune(Prune { keep, grace: GRACE, watermark: WATERMARK, dry_run: false }).await.map_err(|e| e.to_string())?;
     if pruned.freed > 0 {
         tracing::info!(bytes = pruned.freed, "the registry dropped what no revision needs");
     }
     Ok(())
-}
-
-async fn prune(objects: &Objects, blobs: &Blobs, watermark: u64, dry_run: bool) -> Result<Pruned, String> {
-    let keep = needed(objects).await?;
-    blobs.prune(Prune { keep, grace: GRACE, watermark, dry_run }).await.map_err(|e| e.to_string())
 }
 
 /// Every digest that an object names, those of old revisions included.
