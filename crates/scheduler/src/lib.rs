@@ -1,6 +1,6 @@
 //! Decides what runs where: the model, the plan, the store and the Kubernetes-shaped API. Never wasmtime.
 //!
-//! Pure, values in and values out: [`app`], [`model`], [`plan`], [`routes`], [`balance`], [`names`], [`kinds`].
+//! Pure, values in and values out: [`app`], [`model`], [`plan`], [`routes`], [`balance`], [`names`], [`kinds`], [`quantity`].
 //! Shell: [`store`], [`objects`], [`reconcile`], [`api`], [`auth`], [`pki`], [`server`].
 
 pub mod app;
@@ -9,6 +9,7 @@ pub mod kinds;
 pub mod model;
 pub mod names;
 pub mod plan;
+pub mod quantity;
 pub mod routes;
 
 #[allow(clippy::disallowed_methods, reason = "the shell asks the clock, draws lots and does IO for the pure core")]

@@ -4,23 +4,20 @@ use serde_json::Value;
 
 use crate::kinds::Kind;
 
-use super::quantity;
 use super::status::Cause;
 
-/// Longest name of a part of DNS.
-const LABEL: usize = 63;
-/// Longest name of most objects.
-const SUBDOMAIN: usize = 253;
-/// Most bytes of all annotations together, as in Kubernetes.
-const MOST_ANNOTATIONS: usize = 256 * 1024;
+mod names;
+mod workload;
+
+pub use names::{is_label_name, is_subdomain};
 
 /// Everything that is wrong with an object whose fields have the right shape; `old` is what it replaces.
 pub fn check(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
-    metadata(kind, object, &mut causes);
+    names::metadata(kind, object, &mut causes);
     match kind.kind {
-        "Deployment" | "ReplicaSet" => workload(object, old, &mut causes),
-        "Pod" => pod(object, old, &mut causes),
+        "Deployment" | "ReplicaSet" => workload::workload(object, old, &mut causes),
+        "Pod" => workload::pod(object, old, &mut causes),
         "Service" => service(object, &mut causes),
         "Ingress" => ingress(object, &mut causes),
         "ConfigMap" | "Secret" => keyed_data(kind, object, old, &mut causes),
@@ -30,230 +27,6 @@ pub fn check(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         _ => {}
     }
     causes
-}
-
-/// Lower-case letters, digits and `-`, starting and ending with a letter or digit, at most 63 long.
-pub fn is_label_name(name: &str) -> bool {
-    let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    let edge = |c: Option<&u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    let bytes = name.as_bytes();
-    bytes.len() <= LABEL && bytes.iter().all(|c| inside(*c)) && edge(bytes.first()) && edge(bytes.last())
-}
-
-/// Such parts, joined with dots, at most 253 long altogether.
-pub fn is_subdomain(name: &str) -> bool {
-    name.len() <= SUBDOMAIN && name.split('.').all(|part| !part.is_empty() && is_label_name_of_any_length(part))
-}
-
-fn is_label_name_of_any_length(part: &str) -> bool {
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-        && edge(part.chars().next())
-        && edge(part.chars().next_back())
-}
-
-fn metadata(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
-    let meta = &object["metadata"];
-    let name = meta["name"].as_str().unwrap_or_default();
-    // Names that become parts of host names are held to the shorter form.
-    let short = matches!(kind.kind, "Service" | "Namespace" | "App");
-    let (fine, form) = if short {
-        (is_label_name(name), "1 to 63 lower-case letters, digits or '-', with a letter or digit at both ends")
-    } else {
-        (is_subdomain(name), "lower-case letters, digits, '-' or '.', with a letter or digit at both ends, at most 253")
-    };
-    if name.is_empty() {
-        causes.push(Cause::required("metadata.name", "name or generateName is required"));
-    } else if !fine {
-        causes.push(Cause::invalid("metadata.name", format!("{name:?} cannot be a name: it takes {form}")));
-    }
-    labels(&meta["labels"], "metadata.labels", causes);
-    let annotations = meta["annotations"].as_object();
-    for key in annotations.into_iter().flat_map(|a| a.keys()) {
-        if !is_qualified(key) {
-            causes.push(Cause::invalid("metadata.annotations", format!("{key:?} cannot be an annotation's key")));
-        }
-    }
-    let size: usize = annotations.into_iter().flatten().map(|(k, v)| k.len() + v.as_str().map_or(0, str::len)).sum();
-    if size > MOST_ANNOTATIONS {
-        causes.push(Cause::invalid("metadata.annotations", format!("must have at most {MOST_ANNOTATIONS} bytes, not {size}")));
-    }
-}
-
-fn labels(labels: &Value, at: &str, causes: &mut Vec<Cause>) {
-    for (key, value) in labels.as_object().into_iter().flatten() {
-        if !is_qualified(key) {
-            causes.push(Cause::invalid(at, format!("{key:?} cannot be a label's key")));
-        }
-        let value = value.as_str().unwrap_or_default();
-        if !value.is_empty() && !is_label_value(value) {
-            causes.push(Cause::invalid(
-                format!("{at}[{key}]"),
-                format!("{value:?} cannot be a label's value: it takes up to 63 letters, digits, '-', '_' or '.'"),
-            ));
-        }
-    }
-}
-
-fn is_label_value(value: &str) -> bool {
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    value.len() <= LABEL
-        && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && edge(value.chars().next())
-        && edge(value.chars().next_back())
-}
-
-/// `name` or `example.com/name`.
-fn is_qualified(key: &str) -> bool {
-    match key.split_once('/') {
-        Some((prefix, name)) => is_subdomain(&prefix.to_ascii_lowercase()) && is_label_value(name),
-        None => is_label_value(key),
-    }
-}
-
-fn workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
-    let spec = &object["spec"];
-    let selector = &spec["selector"]["matchLabels"];
-    let template = &spec["template"];
-    match selector.as_object() {
-        None => causes.push(Cause::required("spec.selector", "matchLabels are required: they say which pods belong to this")),
-        Some(selector) if selector.is_empty() => {
-            causes.push(Cause::invalid("spec.selector", "an empty selector would own every pod of the namespace"));
-        }
-        Some(selector) => {
-            let labels = &template["metadata"]["labels"];
-            if selector.iter().any(|(key, value)| labels.get(key) != Some(value)) {
-                causes.push(Cause::invalid("spec.template.metadata.labels", "`selector` does not match the template's labels"));
-            }
-        }
-    }
-    if let Some(old) = old
-        && old["spec"]["selector"] != spec["selector"]
-    {
-        causes.push(Cause::invalid("spec.selector", "the selector cannot change; make a new object"));
-    }
-    labels(&template["metadata"]["labels"], "spec.template.metadata.labels", causes);
-    if !template["spec"]["nodeName"].is_null() {
-        causes.push(Cause::forbidden("spec.template.spec.nodeName", "the scheduler places pods; write nodeSelector"));
-    }
-    rolling_update(&spec["strategy"], causes);
-    pod_spec(&template["spec"], "spec.template.spec", causes);
-}
-
-fn rolling_update(strategy: &Value, causes: &mut Vec<Cause>) {
-    let rolling = &strategy["rollingUpdate"];
-    let at = "spec.strategy.rollingUpdate";
-    if strategy["type"] == "Recreate" && !rolling.is_null() {
-        causes.push(Cause::forbidden(at, "has no meaning when the type is Recreate; leave it out"));
-        return;
-    }
-    let mut zero = 0;
-    for field in ["maxSurge", "maxUnavailable"] {
-        let value = &rolling[field];
-        let number = value.as_u64().or_else(|| value.as_str().and_then(|t| t.strip_suffix('%')).and_then(|n| n.parse().ok()));
-        match number {
-            Some(0) => zero += 1,
-            None if !value.is_null() => {
-                causes.push(Cause::invalid(format!("{at}.{field}"), format!("{value} is not a count or a percentage such as 25%")))
-            }
-            _ => {}
-        }
-    }
-    if zero == 2 {
-        causes.push(Cause::invalid(format!("{at}.maxUnavailable"), "cannot be 0 when maxSurge is 0: no pod could ever be replaced"));
-    }
-}
-
-fn pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
-    pod_spec(&object["spec"], "spec", causes);
-    let Some(old) = old else { return };
-    // A pod is what a revision made it; only where it runs, once, and how long it may take to stop can be set later.
-    let fixed = |spec: &Value| {
-        let mut spec = spec.clone();
-        if let Some(map) = spec.as_object_mut() {
-            map.remove("terminationGracePeriodSeconds");
-            if old["spec"]["nodeName"].is_null() {
-                map.remove("nodeName");
-            }
-        }
-        spec
-    };
-    if fixed(&object["spec"]) != fixed(&old["spec"]) {
-        causes.push(Cause::forbidden("spec", "a pod cannot be changed; change its Deployment, or delete it and make another"));
-    }
-}
-
-fn pod_spec(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let containers = spec["containers"].as_array().map_or(&[][..], Vec::as_slice);
-    match containers {
-        [one] => container(one, &format!("{at}.containers[0]"), causes),
-        [] => causes.push(Cause::required(format!("{at}.containers"), "one container is required: the component to run")),
-        [_, more @ ..] => {
-            let name = more[0]["name"].as_str().unwrap_or_default();
-            let what = format!("a pod runs one component; deploy {name:?} as a service of its own");
-            causes.push(Cause::forbidden(format!("{at}.containers[1]"), what));
-        }
-    }
-}
-
-fn container(container: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let name = container["name"].as_str().unwrap_or_default();
-    if !is_label_name(name) {
-        causes.push(Cause::invalid(
-            format!("{at}.name"),
-            format!("{name:?} cannot be a container's name: 1 to 63 lower-case letters, digits or '-'"),
-        ));
-    }
-    image(&container["image"], &format!("{at}.image"), causes);
-    for (index, env) in container["env"].as_array().into_iter().flatten().enumerate() {
-        variable(env, &format!("{at}.env[{index}]"), causes);
-    }
-    for probe in ["readinessProbe", "livenessProbe"] {
-        let given = &container[probe];
-        if given.is_object() && given["httpGet"].is_null() {
-            causes.push(Cause::required(format!("{at}.{probe}.httpGet"), "a probe asks by HTTP"));
-        }
-    }
-    let (limits, requests) = (&container["resources"]["limits"], &container["resources"]["requests"]);
-    for amount in ["memory", "cpu"] {
-        if let (Some(limit), Some(request)) = (quantity::of(&limits[amount]), quantity::of(&requests[amount]))
-            && request > limit
-        {
-            causes.push(Cause::invalid(
-                format!("{at}.resources.requests.{amount}"),
-                format!("must not be more than the limit, {}", limits[amount]),
-            ));
-        }
-    }
-}
-
-fn image(image: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let text = image.as_str().unwrap_or_default();
-    if text.is_empty() {
-        causes.push(Cause::required(at, "an image is required: a registry reference of a component"));
-    } else if let Err(error) = text.parse::<artifact::Reference>() {
-        causes.push(Cause::invalid(at, error.to_string()));
-    }
-}
-
-fn variable(env: &Value, at: &str, causes: &mut Vec<Cause>) {
-    let name = env["name"].as_str().unwrap_or_default();
-    if name.is_empty() || name.contains(['=', '\0']) || name.chars().any(char::is_control) {
-        causes.push(Cause::invalid(format!("{at}.name"), format!("{name:?} cannot be the name of a variable")));
-    }
-    if env["value"].as_str().is_some_and(|v| v.contains('\0')) {
-        causes.push(Cause::invalid(format!("{at}.value"), "a variable cannot hold a NUL character"));
-    }
-    if env["value"].as_str().is_some_and(|v| !v.is_empty()) && env["valueFrom"].is_object() {
-        causes.push(Cause::invalid(format!("{at}.valueFrom"), "write either value or valueFrom"));
-    }
-    let field = env["valueFrom"]["fieldRef"]["fieldPath"].as_str();
-    let known = ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"];
-    if let Some(path) =
-        field.filter(|f| !known.contains(f) && !f.starts_with("metadata.labels['") && !f.starts_with("metadata.annotations['"))
-    {
-        causes.push(Cause::invalid(format!("{at}.valueFrom.fieldRef.fieldPath"), format!("{path:?} is not one of {}", known.join(", "))));
-    }
 }
 
 fn service(object: &Value, causes: &mut Vec<Cause>) {
@@ -301,8 +74,9 @@ fn keyed_data(kind: &Kind, object: &Value, old: Option<&Value>, causes: &mut Vec
     use base64::Engine;
     for part in ["data", "binaryData"] {
         for (key, value) in object[part].as_object().into_iter().flatten() {
-            let fine =
-                !key.is_empty() && key.len() <= SUBDOMAIN && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+            let fine = !key.is_empty()
+                && key.len() <= names::SUBDOMAIN
+                && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
             if !fine {
                 causes.push(Cause::invalid(format!("{part}[{key}]"), "a key takes letters, digits, '-', '_' or '.'"));
             }

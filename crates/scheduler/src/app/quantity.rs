@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::problem::{Problem, shown};
+use crate::quantity::Quantity;
 
 /// An amount of memory in bytes: `64Mi`, `64M`, `1.5Gi`, `67108864`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,13 +64,15 @@ impl FromStr for Memory {
         if number.is_empty() {
             return Err(wrong());
         }
-        let factor = match MEMORY_UNITS.iter().find(|(name, _)| *name == unit) {
-            Some((_, factor)) => *factor,
-            None if unit.is_empty() => 1,
-            None => return Err(memory_unit_meant(number, unit).map_or_else(wrong, |meant| Problem { meant: Some(meant), ..wrong() })),
-        };
+        if !unit.is_empty() && !MEMORY_UNITS.iter().any(|(name, _)| *name == unit) {
+            return Err(memory_unit_meant(number, unit).map_or_else(wrong, |meant| Problem { meant: Some(meant), ..wrong() }));
+        }
         let too_much = || Problem::new(format!("`{}` is more than the most memory that a pod may have, {}", shown(text), Memory::MOST));
-        let bytes = scaled(number, factor).ok_or_else(wrong)?;
+        if !is_plain(number) {
+            return Err(wrong());
+        }
+        // What is written well and still cannot be read has more digits than any amount that could be meant.
+        let bytes = Quantity::parse(text).ok_or_else(too_much)?.exactly(1).ok_or_else(wrong)?;
         let bytes = u64::try_from(bytes).map_err(|_| too_much())?;
         if bytes > Memory::MOST.0 {
             return Err(too_much());
@@ -98,19 +101,11 @@ fn split(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// A decimal number times a factor, if that is a whole number.
-fn scaled(number: &str, factor: u64) -> Option<u128> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+/// Whether it is written as people write decimal numbers: no zero before it, nothing missing around the point.
+fn is_plain(number: &str) -> bool {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let leading_zero = whole.len() > 1 && whole.starts_with('0');
-    if whole.is_empty() || leading_zero || number.ends_with('.') || fraction.contains('.') || fraction.len() > 9 {
-        return None;
-    }
-    // Longer than any amount that could be meant; saturating keeps it "too much" instead of "not a number".
-    let whole: u128 = if whole.len() > 20 { u128::from(u64::MAX) } else { whole.parse().ok()? };
-    let tenths = 10u128.pow(u32::try_from(fraction.len()).ok()?);
-    let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
-    let scaled = (whole * tenths + fraction) * u128::from(factor);
-    scaled.is_multiple_of(tenths).then_some(scaled / tenths)
+    !whole.is_empty() && !leading_zero && !fraction.is_empty() && !fraction.contains('.') && fraction.len() <= 9
 }
 
 impl fmt::Display for Memory {
@@ -129,14 +124,13 @@ impl FromStr for Cpu {
         const MOST: u128 = 1024 * 1000;
         let wrong = || Problem::new(format!("`{}` is not an amount of CPU; write it like 200m (a fifth of a core), 0.5 or 2", shown(text)));
         let (number, unit) = split(text);
-        let factor = match unit {
-            "" => 1000,
-            "m" => 1,
-            _ => return Err(wrong()),
-        };
-        match scaled(number, factor).ok_or_else(wrong)? {
+        if !matches!(unit, "" | "m") || !is_plain(number) {
+            return Err(wrong());
+        }
+        let too_much = || Problem::new(format!("`{}` is more than the most CPU that a pod may have, 1024", shown(text)));
+        match Quantity::parse(text).ok_or_else(too_much)?.exactly(1000).ok_or_else(wrong)? {
             0 => Err(Problem::new(format!("`{}` is no CPU at all; the least is 1m", shown(text)))),
-            milli if milli > MOST => Err(Problem::new(format!("`{}` is more than the most CPU that a pod may have, 1024", shown(text)))),
+            milli if milli > MOST => Err(too_much()),
             milli => u32::try_from(milli).map(Cpu).map_err(|_| wrong()),
         }
     }

@@ -1,5 +1,6 @@
 //! Memory and CPU: `64Mi` is bytes, `200m` thousandths of a core.
 
+use crate::quantity::Quantity;
 use std::ops::{Add, AddAssign, SubAssign};
 
 /// Memory in bytes, CPU in thousandths of a core.
@@ -43,35 +44,14 @@ impl SubAssign for Resources {
     }
 }
 
-const UNITS: [(&str, f64); 12] = [
-    ("Ki", 1024.0),
-    ("Mi", 1_048_576.0),
-    ("Gi", 1_073_741_824.0),
-    ("Ti", 1_099_511_627_776.0),
-    ("Pi", 1_125_899_906_842_624.0),
-    ("k", 1e3),
-    ("M", 1e6),
-    ("G", 1e9),
-    ("T", 1e12),
-    ("P", 1e15),
-    ("m", 1e-3),
-    ("", 1.0),
-];
-
 /// Bytes of a Kubernetes quantity; `None` where it is none.
 pub fn parse_memory(text: &str) -> Option<u64> {
-    number(text).map(|bytes| bytes.ceil() as u64)
+    Quantity::parse(text)?.rounded_up(1).and_then(|bytes| u64::try_from(bytes).ok())
 }
 
 /// Thousandths of a core of a Kubernetes quantity; `None` where it is none.
 pub fn parse_cpu(text: &str) -> Option<u64> {
-    number(text).map(|cores| (cores * 1000.0).ceil() as u64)
-}
-
-fn number(text: &str) -> Option<f64> {
-    let (unit, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
-    let value: f64 = text[..text.len() - unit.len()].parse().ok()?;
-    (value.is_finite() && value >= 0.0).then_some(value * factor)
+    Quantity::parse(text)?.rounded_up(1000).and_then(|milli| u64::try_from(milli).ok())
 }
 
 /// As a person writes it: `64Mi`, `1.5Gi`.
@@ -87,17 +67,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_read_as_kubernetes_reads_them() {
-        assert_eq!(parse_memory("64Mi"), Some(64 << 20));
-        assert_eq!(parse_memory("64M"), Some(64_000_000));
-        assert_eq!(parse_memory("1.5Gi"), Some(3 << 29));
-        assert_eq!(parse_memory("1024"), Some(1024));
-        assert_eq!(parse_memory("1e3"), Some(1000));
-        assert_eq!(parse_memory("-1"), None);
-        assert_eq!(parse_memory("much"), None);
-        assert_eq!(parse_cpu("200m"), Some(200));
-        assert_eq!(parse_cpu("0.5"), Some(500));
-        assert_eq!(parse_cpu("2"), Some(2000));
+    fn memory_is_in_bytes_and_cpu_in_thousandths() {
+        assert_eq!((parse_memory("64Mi"), parse_memory("1.5"), parse_memory("much")), (Some(64 << 20), Some(2), None));
+        assert_eq!((parse_cpu("200m"), parse_cpu("0.5"), parse_cpu("2")), (Some(200), Some(500), Some(2000)));
     }
 
     #[test]

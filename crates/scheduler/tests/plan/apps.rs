@@ -113,3 +113,34 @@ fn a_second_service_costs_the_first_one_nothing() {
          --",
     );
 }
+
+#[test]
+fn the_way_back_is_gone_once() {
+    check(
+        "node edge-1 1Gi
+         app shop web=1:web
+         settle
+         app shop web=1:bad
+         quietly
+         after 61
+         unready shop-web#1.0
+         quietly
+         quietly
+         after 61
+         plan
+         after 61
+         plan",
+        "deployment shop-web revision 3: 2 pods, 1 updated, 0 ready, 0 available, MinimumReplicasUnavailable, ProgressDeadlineExceeded
+         event NotReadyInTime deployment shop-web: the revision is not ready, and nothing moved for 60 s
+         event Failed app shop: shop-web was not ready in time (0 of 1 pods are ready)
+         app shop: Failed generation 3 good 1: shop-web was not ready in time (0 of 1 pods are ready)
+         waiting deployment shop-web: 0 of 1 pods are ready
+         waiting app shop: shop-web: 0 of 1 pods are ready
+         look again at 1128s
+         --
+         waiting deployment shop-web: 0 of 1 pods are ready
+         waiting app shop: shop-web: 0 of 1 pods are ready
+         look again at 1189s
+         --",
+    );
+}

@@ -74,3 +74,22 @@ fn pods_are_spread_over_the_values_of_a_label() {
          --",
     );
 }
+
+#[test]
+fn pods_are_spread_over_nodes_before_the_emptiest_gets_a_second_one() {
+    check(
+        "node edge-1 1Gi
+         node edge-2 8Gi
+         deploy web 2 web memory=256Mi
+         quietly
+         deploy blog 3 blog
+         quietly
+         pods",
+        "blog#1-15 on edge-2
+         blog#1-16 on edge-1
+         blog#1-17 on edge-2
+         web#1-8 on edge-1
+         web#1-9 on edge-2
+         --",
+    );
+}

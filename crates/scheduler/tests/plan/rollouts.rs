@@ -372,3 +372,33 @@ fn as_many_old_revisions_are_kept_as_asked_for() {
          web#2 web#3 web#4",
     );
 }
+
+#[test]
+fn a_pod_that_flaps_does_not_put_the_deadline_off() {
+    check(
+        "node edge-1 1Gi
+         deploy web 1 web min=30
+         settle
+         after 31
+         quietly
+         deploy web 1 next min=30
+         quietly
+         ready web#2.0
+         quietly
+         after 20
+         unready web#2.0
+         quietly
+         after 20
+         ready web#2.0
+         quietly
+         after 20
+         unready web#2.0
+         plan",
+        "replicaset web#2 revision 2 asks for 1: 1 pods, 0 ready, 0 available
+         deployment web revision 2: 2 pods, 1 updated, 1 ready, 1 available, MinimumReplicasAvailable, ProgressDeadlineExceeded
+         event NotReadyInTime deployment web: the revision is not ready, and nothing moved for 60 s
+         endpoints of web: web#1-6
+         look again at 1097s
+         --",
+    );
+}
