@@ -264,8 +264,9 @@ impl Cluster {
         }
     }
 
-    pub fn all(&self, kind: &'static Kind) -> Vec<Object> {
-        self.store.iter().filter(|(id, _)| id.kind == kind.kind).map(|(_, object)| object.clone()).collect()
+    pub fn all(&self, kind: &'static Kind) -> Vec<&Object> {
+        let first = ObjectId::new(kind, Key::new("", ""));
+        self.store.range(first..).take_while(|(id, _)| id.kind == kind.kind).map(|(_, object)| object).collect()
     }
 
     pub fn get(&self, kind: &'static Kind, name: &str) -> Option<&Object> {
@@ -407,7 +408,8 @@ impl Cluster {
     /// Every pod whose image does not say `bad` becomes ready, those on their way out go; whether anything changed.
     pub fn agents(&mut self) -> bool {
         let mut changed = false;
-        for pod in self.all(&kinds::POD) {
+        let pods: Vec<Object> = self.all(&kinds::POD).into_iter().cloned().collect();
+        for pod in pods {
             if pod.spec()["nodeName"].is_null() {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, id};
 use scheduler::kinds;
+use scheduler::objects::Object;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -63,8 +64,8 @@ impl Teller {
             ["settle"] => cluster.settle(),
             ["after", seconds] => {
                 cluster.now += Duration::from_secs_f64(seconds.parse().expect("seconds"));
-                let nodes = cluster.all(&kinds::NODE);
-                nodes.iter().filter(|node| !self.silent.contains(node.name())).for_each(|node| cluster.lease(node.name()));
+                let nodes: Vec<String> = cluster.all(&kinds::NODE).iter().map(|node| node.name().to_owned()).collect();
+                nodes.iter().filter(|node| !self.silent.contains(*node)).for_each(|node| cluster.lease(node));
             }
             ["silent", name] => drop(self.silent.insert((*name).to_owned())),
             ["restart"] => cluster.restart(),
@@ -148,13 +149,13 @@ impl Teller {
     }
 
     fn pods(&mut self) {
-        for pod in self.cluster.all(&kinds::POD) {
+        let line = |pod: &&Object| {
             let state = if pod.deletion_timestamp().is_some() { " leaving" } else { "" };
-            let node = pod.spec()["nodeName"].as_str().unwrap_or("nowhere").to_owned();
-            let line = self.short(&format!("{} on {node}{state}\n", pod.name()));
-            self.out += &line;
-        }
-        self.out += "--\n";
+            let node = pod.spec()["nodeName"].as_str().unwrap_or("nowhere");
+            self.short(&format!("{} on {node}{state}\n", pod.name()))
+        };
+        let lines: String = self.cluster.all(&kinds::POD).iter().map(line).collect();
+        self.out += &format!("{lines}--\n");
     }
 
     /// ReplicaSets are named by Deployment and revision, and digests left out.
