@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use artifact::Reference;
+use artifact::blobs::Blobs;
+use artifact::registry::{Client, Options};
 use bytes::Bytes;
+use hyper_util::rt::TokioIo;
 use runtime::cache::{Cache, Code, Compiler, Error};
 use runtime::sandbox::Guest;
 
@@ -45,6 +49,38 @@ async fn r21_many_at_once_share_one_compilation() {
     let all = futures::future::join_all((0..50).map(|_| prepare(&cache, guests::wasm("hostile")))).await;
     let first = all[0].as_ref().unwrap();
     assert!(all.iter().all(|code| Arc::ptr_eq(code.as_ref().unwrap(), first)));
+}
+
+#[tokio::test]
+async fn r21_fifty_pods_of_one_image_share_one_download() {
+    let (dir, blobs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let router = artifact::server::router(Blobs::open(blobs.path()).unwrap());
+    let asked: Arc<parking_lot::Mutex<Vec<String>>> = Arc::default();
+    let registry = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = registry.local_addr().unwrap();
+    let seen = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = registry.accept().await {
+            let (router, seen) = (router.clone(), seen.clone());
+            let answer = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                seen.lock().push(format!("{} {}", request.method(), request.uri().path()));
+                tower::ServiceExt::oneshot(router.clone(), request)
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    let client = Client::new(Options::default()).unwrap();
+    let packed = artifact::pack::pack(guests::wasm("hostile")).unwrap();
+    let image: Reference = format!("{address}/acme/hostile:1").parse().unwrap();
+    let digest = client.push(&image, &packed).await.unwrap();
+    asked.lock().clear();
+    let (image, cache) = (image.pinned(digest), cache(dir.path()));
+    let all = futures::future::join_all((0..50).map(|_| cache.prepare(&image, &client, 64 << 20))).await;
+    assert!(all.iter().all(|code| Arc::ptr_eq(code.as_ref().unwrap(), all[0].as_ref().unwrap())));
+    let asked = asked.lock().clone();
+    let blobs: Vec<_> =
+        asked.iter().filter(|line| line.starts_with("GET") && line.contains(&artifact::Digest::of(&packed.layer).to_string())).collect();
+    assert_eq!(blobs.len(), 1, "{asked:?}");
 }
 
 #[tokio::test]
