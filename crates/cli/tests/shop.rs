@@ -7,6 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 const HOST: &str = "shop.localhost";
+/// Printed with the last of the shop's routes, once all of them answer.
+const ANSWERS: &str = "/users   curl -H 'Host: shop.localhost'";
 
 async fn order(machine: &Machine, user: u64, sku: &str, quantity: u64) -> (u16, Value) {
     let body = json!({"user": user, "sku": sku, "quantity": quantity});
@@ -27,7 +29,7 @@ async fn the_shop_sells_what_it_has_and_remembers_it() {
     let file = example("shop").join("app.yaml");
     let mut machine = Machine::up(&[&file]);
     machine.prints("app shop is ready");
-    machine.prints("curl -H 'Host: shop.localhost'");
+    machine.prints(ANSWERS);
 
     let (status, text) = machine.get(HOST, "/users/1").await;
     assert_eq!(status, 200, "{text}");
@@ -63,7 +65,7 @@ async fn the_shop_sells_what_it_has_and_remembers_it() {
     // Stopped and started without a file: the same app, the same stock.
     machine.down();
     let machine = machine.again(&[]);
-    machine.prints("curl -H 'Host: shop.localhost'");
+    machine.prints(ANSWERS);
     assert_eq!(stock(&machine, "apple").await, 0);
     assert_eq!(order(&machine, 1, "apple", 1).await.0, 409);
 
@@ -73,6 +75,6 @@ async fn the_shop_sells_what_it_has_and_remembers_it() {
     let mut machine = machine;
     machine.kill();
     let machine = machine.again(&[]);
-    machine.prints("curl -H 'Host: shop.localhost'");
+    machine.prints(ANSWERS);
     assert_eq!(stock(&machine, "banana").await, bananas - 1);
 }

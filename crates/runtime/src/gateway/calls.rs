@@ -43,6 +43,7 @@ impl Calls for Gateway {
         let held = self.callee(caller, service)?;
         let arrival = arrival(service, &mut request, trace);
         let deadline = tokio::time::Instant::now() + remaining.min(Duration::from_secs(86_400));
+        let request = request.map(|body| Lingering { body: Some(body), deadline }.boxed_unsync());
         let (head, told) = oneshot::channel();
         let (frames, body) = mpsc::channel(FRAMES);
         let task = Callee { access: self.access.clone(), metrics: self.metrics.clone(), held, arrival };
@@ -155,6 +156,58 @@ async fn pump(mut body: super::Tracked, deadline: tokio::time::Instant, frames: 
     }
 }
 
+/// A request's body as the callee reads it. What the callee leaves unread is read here, up to [`LINGERS`]: a callee may answer before its
+/// caller has written all, and a caller that finds nobody at the other end takes that for a broken connection, although the answer is there.
+struct Lingering {
+    body: Option<Body>,
+    deadline: tokio::time::Instant,
+}
+
+/// The most bytes that a callee may leave unread without its caller noticing.
+const LINGERS: usize = 256 * 1024;
+
+impl http_body::Body for Lingering {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.as_ref().map_or_else(|| http_body::SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let Some(mut body) = self.body.take().filter(|body| !http_body::Body::is_end_stream(body)) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let deadline = self.deadline;
+        runtime.spawn(async move {
+            let rest = async {
+                let mut left = LINGERS;
+                while left > 0
+                    && let Some(Ok(frame)) = body.frame().await
+                {
+                    left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                }
+            };
+            // Whoever writes until then is told nothing more.
+            let _ = timeout_at(deadline, rest).await;
+        });
+    }
+}
+
 /// Ends the callee's task when the caller no longer wants its answer.
 struct Abort(AbortHandle);
 
@@ -190,6 +243,23 @@ mod tests {
         }
         assert_eq!(trace.id, "7");
         assert_eq!(next(Some(trace)), Err(CallError::Loop));
+    }
+
+    #[tokio::test]
+    async fn a_caller_may_go_on_writing_what_its_callee_leaves_unread() {
+        let (writer, mut reader) = mpsc::channel::<Result<Frame<Bytes>, Error>>(1);
+        let frames = futures::stream::poll_fn(move |context| reader.poll_recv(context));
+        let body = http_body_util::StreamBody::new(frames).boxed_unsync();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        drop(Lingering { body: Some(body), deadline });
+        for _ in 0..4 {
+            let sent = writer.send(Ok(Frame::data(Bytes::from_static(b"late")))).await;
+            assert!(sent.is_ok(), "the callee is done, but the caller need not know");
+        }
+        // But not for ever.
+        let much = Bytes::from(vec![0; LINGERS]);
+        writer.send(Ok(Frame::data(much))).await.unwrap();
+        writer.closed().await;
     }
 
     #[test]
