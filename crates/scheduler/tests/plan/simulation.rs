@@ -170,6 +170,8 @@ impl World {
             }
         }
         self.cluster.app(name, &services, None);
+        // Both want the same route: one of them is told.
+        self.cluster.ingress(name, "x.localhost", "/", &format!("{name}-web"));
         self.apps.insert(name.to_owned(), services);
     }
 
