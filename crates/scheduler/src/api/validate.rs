@@ -162,6 +162,18 @@ mod tests {
         {
             assert_eq!(fields(&POD, &pod(env.clone()), None).len(), 1, "{env}");
         }
+        // What a node does not offer would only show when the pod never starts.
+        let from = |source: Value| pod(json!([{ "name": "A", "valueFrom": source }]));
+        for fine in [
+            json!({ "fieldRef": { "fieldPath": "metadata.name" } }),
+            json!({ "fieldRef": { "fieldPath": "spec.nodeName" } }),
+            json!({ "secretKeyRef": { "name": "s", "key": "k" } }),
+        ] {
+            assert!(fields(&POD, &from(fine.clone()), None).is_empty(), "{fine}");
+        }
+        for wrong in [json!({}), json!({ "fieldRef": {} }), json!({ "fieldRef": { "fieldPath": "status.podIP" } })] {
+            assert_eq!(fields(&POD, &from(wrong.clone()), None).len(), 1, "{wrong}");
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::names::{is_label_name, labels};
 use crate::api::quantity;
 use crate::api::status::Cause;
 
+/// What a variable may be taken from; a node knows no more of a pod before it starts.
+const FIELD_PATHS: [&str; 4] = ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName"];
+
 pub(super) fn workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     let selector = &spec["selector"]["matchLabels"];
@@ -142,11 +145,13 @@ fn variable(env: &Value, at: &str, causes: &mut Vec<Cause>) {
     if env["value"].as_str().is_some_and(|v| !v.is_empty()) && env["valueFrom"].is_object() {
         causes.push(Cause::invalid(format!("{at}.valueFrom"), "write either value or valueFrom"));
     }
-    let field = env["valueFrom"]["fieldRef"]["fieldPath"].as_str();
-    let known = ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"];
-    if let Some(path) =
-        field.filter(|f| !known.contains(f) && !f.starts_with("metadata.labels['") && !f.starts_with("metadata.annotations['"))
-    {
-        causes.push(Cause::invalid(format!("{at}.valueFrom.fieldRef.fieldPath"), format!("{path:?} is not one of {}", known.join(", "))));
+    let from = &env["valueFrom"];
+    if from.is_object() && ["secretKeyRef", "configMapKeyRef", "fieldRef"].iter().all(|source| from[source].is_null()) {
+        causes.push(Cause::required(format!("{at}.valueFrom"), "name a secretKeyRef, a configMapKeyRef or a fieldRef"));
+    }
+    let path = from["fieldRef"]["fieldPath"].as_str().unwrap_or_default();
+    if from["fieldRef"].is_object() && !FIELD_PATHS.contains(&path) {
+        let what = format!("{path:?} is not offered; there are {}", FIELD_PATHS.join(", "));
+        causes.push(Cause::invalid(format!("{at}.valueFrom.fieldRef.fieldPath"), what));
     }
 }
