@@ -71,7 +71,9 @@ fn summary(app: &Value) -> String {
     let counts = services
         .map(|(name, service)| format!("{name} {}/{}", service["ready"].as_u64().unwrap_or(0), service["desired"].as_u64().unwrap_or(0)));
     let counts = counts.collect::<Vec<_>>().join(", ");
-    let waiting = status::reasons(app, &[]);
+    let mut waiting = status::reasons(app, &[]);
+    // The counts say that already.
+    waiting.retain(|reason| !reason.ends_with("pods are ready"));
     let waiting = if waiting.is_empty() { String::new() } else { format!("; {}", steady(&waiting.join("; "))) };
     format!("{}: {}{waiting}", name_of(app), if counts.is_empty() { "starting" } else { &counts })
 }

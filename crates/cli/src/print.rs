@@ -125,6 +125,20 @@ pub fn harmless_bytes(bytes: &[u8]) -> String {
     out
 }
 
+/// Text with its digests cut to twelve digits, which tell things apart as well and leave room for the rest.
+pub fn short_digests(text: &str) -> String {
+    const START: &str = "sha256:";
+    let mut parts = text.split(START);
+    let mut short = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        short.push_str(START);
+        short.push_str(if digits == 64 { &part[..12] } else { &part[..digits] });
+        short.push_str(&part[digits..]);
+    }
+    short
+}
+
 /// The causes of an error in one line, none said twice.
 pub fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
@@ -168,6 +182,13 @@ mod tests {
         assert_eq!(harmless("\u{9b}31m"), "\\u{9b}31m", "the C1 form of an escape too");
         assert_eq!(harmless("a\u{202e}b"), "a\\u{202e}b", "and what turns the direction of text");
         assert_eq!(harmless_bytes(b"a\xff\xfeb\x1b"), "a\\xff\\xfeb\\u{1b}");
+    }
+
+    #[test]
+    fn digests_are_cut_where_they_are_whole() {
+        let long = format!("pulling a/b@sha256:{} and sha256:12", "0123456789abcdef".repeat(4));
+        assert_eq!(short_digests(&long), "pulling a/b@sha256:0123456789ab and sha256:12");
+        assert_eq!(short_digests("é sha256: é"), "é sha256: é");
     }
 
     #[test]

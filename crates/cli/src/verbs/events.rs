@@ -86,7 +86,8 @@ pub fn sentence(event: &Value) -> String {
 
 /// The first line of an event's message, and the others.
 fn message(event: &Value) -> (String, Vec<String>) {
-    let mut lines = event["message"].as_str().unwrap_or_default().lines().map(|line| harmless(line.trim_end()).into_owned());
+    let text = print::short_digests(event["message"].as_str().unwrap_or_default());
+    let mut lines = text.lines().map(|line| harmless(line.trim_end()).into_owned());
     (lines.next().unwrap_or_default(), lines.collect())
 }
 
