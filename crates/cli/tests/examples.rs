@@ -67,6 +67,8 @@ async fn crashes_are_healed_and_explained() {
     let described = machine.ok(&["describe", "pod", &crashed]);
     assert!(described.contains("Trap") && described.contains("unreachable"), "{described}");
     assert!(logs.prints("asked to crash").starts_with("crashy-"), "each line after its pod");
+    // A pod that has never crashed hides nothing of the others.
+    machine.ok(&["scale", "crashy", "--replicas", "4", "--wait"]);
     assert!(machine.ok(&["logs", "crashy", "--previous"]).contains("asked to crash"), "from the pods that have crashed");
     assert!(machine.ok(&["logs", &crashed, "--tail", "3"]).lines().count() <= 3);
     let events = machine.ok(&["events", "crashy"]);
