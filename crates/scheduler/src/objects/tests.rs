@@ -64,6 +64,33 @@ async fn a_stale_writer_changes_nothing() {
 }
 
 #[tokio::test]
+async fn of_those_who_took_the_same_turn_one_is_done() {
+    let objects = objects();
+    for round in ["a", "b"] {
+        let (first, second) = (objects.turn("/turn".to_owned()).await.unwrap(), objects.turn("/turn".to_owned()).await.unwrap());
+        create_with(&objects, pod("default", round), Write::Turn(first)).await.unwrap();
+        let lost = create_with(&objects, pod("other", round), Write::Turn(second)).await.unwrap_err();
+        assert!(matches!(lost, Error::GuardFailed { .. }), "{lost}");
+    }
+    assert_eq!(names(&objects, &POD, None).await, ["default/a", "default/b"]);
+}
+
+#[tokio::test]
+async fn a_write_may_hang_on_another_object_being_as_it_was_read() {
+    let objects = objects();
+    let other = create(&objects, pod("default", "other")).await;
+    create_with(&objects, pod("default", "a"), Write::same(&POD, &other)).await.unwrap();
+    objects.commit(vec![Write::Update(other.clone())]).await.unwrap();
+    let refused = create_with(&objects, pod("default", "b"), Write::same(&POD, &other)).await.unwrap_err();
+    assert!(matches!(refused, Error::GuardFailed { .. }), "{refused}");
+    assert_eq!(names(&objects, &POD, None).await, ["default/a", "default/other"]);
+}
+
+async fn create_with(objects: &Objects, object: Object, guard: Write) -> Result<Vec<Object>> {
+    objects.commit(vec![Write::Create(object), guard]).await
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_says_why() {
     let objects = objects();
     create(&objects, pod("default", "a")).await;

@@ -1,6 +1,15 @@
 //! Create, read, change and delete.
 
+use std::sync::Arc;
+
+use scheduler::api::Api;
+use scheduler::auth::{Identity, Tokens};
+use scheduler::kinds::NAMESPACE;
+use scheduler::objects::{Objects, Seal, Write};
+use scheduler::reconcile::Resolve;
+use scheduler::store::memory::Memory;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
 
@@ -312,6 +321,31 @@ async fn nothing_comes_into_a_namespace_while_it_goes() {
     assert_eq!(client.get("/api/v1/configmaps").await.ok()["items"], json!([]));
 }
 
+/// A registry that takes so long that the namespace is gone when it answers.
+struct Slow(Objects);
+
+#[async_trait::async_trait]
+impl Resolve for Slow {
+    async fn resolve(&self, _: &str) -> Result<String, String> {
+        let gone = Write::Delete { kind: &NAMESPACE, namespace: String::new(), name: "team".to_owned(), resource_version: None };
+        // It is gone already when the write is tried again.
+        let _ = self.0.commit(vec![gone]).await;
+        Ok(image("web"))
+    }
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_its_namespace_went_is_refused() {
+    let store = Arc::new(Memory::new());
+    let objects = Objects::new(store.clone(), Seal::ephemeral().unwrap());
+    let api = Api::new(objects.clone(), Tokens::new(store), Arc::new(Slow(objects)), CancellationToken::new());
+    let client = Client::of(api.service(Identity::admin()));
+    client.post("/api/v1/namespaces", json!({ "metadata": { "name": "team" } })).await.ok();
+    let pod = json!({ "metadata": { "name": "web" }, "spec": { "containers": [{ "name": "web", "image": "web:1" }] } });
+    client.post("/api/v1/namespaces/team/pods", pod).await.refused(404, "NotFound");
+    assert_eq!(client.get("/api/v1/pods").await.ok()["items"], json!([]));
+}
+
 #[tokio::test]
 async fn a_placed_pod_is_marked_and_its_node_lets_it_go() {
     let cluster = Cluster::start().await;
@@ -320,9 +354,9 @@ async fn a_placed_pod_is_marked_and_its_node_lets_it_go() {
     client.post(PODS, pod("web-1")).await.ok();
     let marked = client.delete(&format!("{PODS}/web-1")).await.ok();
     assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30, "{marked}");
-    let node = cluster.client(scheduler::auth::Identity::node("n2"));
+    let node = cluster.client(Identity::node("n2"));
     node.delete(&format!("{PODS}/web-1?gracePeriodSeconds=0")).await.refused(403, "Forbidden");
-    let node = cluster.client(scheduler::auth::Identity::node("n1"));
+    let node = cluster.client(Identity::node("n1"));
     node.merge(&format!("{PODS}/web-1/status"), json!({ "status": { "phase": "Running" } })).await.ok();
     node.delete(&format!("{PODS}/web-1?gracePeriodSeconds=0")).await.ok();
     client.get(&format!("{PODS}/web-1")).await.refused(404, "NotFound");

@@ -50,6 +50,10 @@ impl Cluster {
 }
 
 impl Client {
+    pub fn of(router: Router) -> Client {
+        Client(router)
+    }
+
     pub async fn send(&self, method: &str, path: &str, kind: &str, body: Option<Value>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !kind.is_empty() {
