@@ -203,6 +203,14 @@ mod tests {
         assert_eq!(tokens.identify(&newer).await.unwrap(), None);
     }
 
+    #[test]
+    fn a_name_alone_makes_nobody_a_node() {
+        assert_eq!(Identity::node("edge-1").node_name(), Some("edge-1"));
+        assert_eq!(Identity::viewer("node:edge-1").node_name(), None);
+        assert_eq!(Identity::deployer("node:edge-1", "shop").node_name(), None);
+        assert_eq!(Identity::of("edge-1", NODES).node_name(), None);
+    }
+
     #[tokio::test]
     async fn what_is_no_token_is_nobody() {
         let tokens = Tokens::new(Arc::new(Memory::new()));

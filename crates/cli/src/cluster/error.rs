@@ -45,9 +45,7 @@ impl Cluster {
                 let message = if status.message.is_empty() { status.reason } else { status.message };
                 let refused = Refused { code: status.code, message };
                 match refused.code {
-                    401 => {
-                        anyhow::Error::new(refused).context(format!("the server at {endpoint} does not know the token of this kubeconfig"))
-                    }
+                    401 => anyhow::Error::new(refused).context(format!("the server at {endpoint} does not know this token")),
                     _ => refused.into(),
                 }
             }

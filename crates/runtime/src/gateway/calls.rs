@@ -12,13 +12,13 @@ use http::{HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use scheduler::app::object_name;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 
 use super::answer::{REQUEST_ID, Refusal};
 use super::local::Held;
-use super::table::Service;
 use super::{Arrival, Failed, Gateway, head};
 use crate::body::{Body, Error};
 use crate::sandbox::{CallError, Calls, PodIdentity, Trace};
@@ -61,11 +61,10 @@ impl Gateway {
     fn callee(&self, caller: &PodIdentity, service: &str) -> Result<Held, CallError> {
         let app = caller.app.as_deref().ok_or_else(|| CallError::NoService(service.to_owned()))?;
         let table = self.table.load();
-        let found =
-            named(app, service).into_iter().find_map(|name| table.service(&caller.namespace, &name).filter(|found| found.app == app));
-        let found: Arc<Service> = found.cloned().ok_or_else(|| CallError::NoService(service.to_owned()))?;
+        let found = table.service(&caller.namespace, &object_name(app, service)).filter(|found| found.app == app);
+        let found = found.ok_or_else(|| CallError::NoService(service.to_owned()))?;
         let full = || CallError::Unavailable(service.to_owned());
-        self.pick(&found).ok().and_then(|local| local.hold()).ok_or_else(full)
+        self.pick(found).ok().and_then(|local| local.hold()).ok_or_else(full)
     }
 }
 
@@ -83,15 +82,6 @@ fn arrival(service: &str, request: &mut Request<Body>, trace: Trace) -> Arrival 
     let host = HeaderValue::from_str(&format!("{service}.internal")).unwrap_or_else(|_| HeaderValue::from_static("internal"));
     let (method, uri) = (request.method().clone(), request.uri().clone());
     Arrival { id, host, method, uri, since: Instant::now(), at: Timestamp::now() }
-}
-
-/// The Services that `service` of `app` may be: `app-service`, or `app` of a lone service.
-fn named(app: &str, service: &str) -> Vec<String> {
-    let mut names = vec![format!("{app}-{service}")];
-    if app == service {
-        names.push(app.to_owned());
-    }
-    names
 }
 
 fn call_error(service: &str, refusal: &Refusal) -> CallError {
@@ -260,11 +250,5 @@ mod tests {
         let much = Bytes::from(vec![0; LINGERS]);
         writer.send(Ok(Frame::data(much))).await.unwrap();
         writer.closed().await;
-    }
-
-    #[test]
-    fn a_service_is_looked_for_within_its_own_app() {
-        assert_eq!(named("shop", "user"), ["shop-user"]);
-        assert_eq!(named("hello", "hello"), ["hello-hello", "hello"]);
     }
 }

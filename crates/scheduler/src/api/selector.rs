@@ -6,6 +6,7 @@ use crate::kinds::Kind;
 
 use super::path::Query;
 use super::status::{Refusal, Result};
+use super::validate::{is_label_value, is_qualified};
 
 /// Labels and fields that an object must have; the default matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -159,8 +160,12 @@ fn parse_label(term: &str) -> Option<Requirement> {
         (term, Rule::Exists)
     };
     let key = key.trim();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-    (!key.is_empty() && key.chars().all(allowed)).then(|| Requirement { key: key.to_owned(), rule })
+    let values = match &rule {
+        Rule::In(values) | Rule::NotIn(values) => values.as_slice(),
+        _ => &[],
+    };
+    let possible = is_qualified(key) && values.iter().all(|value| value.is_empty() || is_label_value(value));
+    possible.then(|| Requirement { key: key.to_owned(), rule })
 }
 
 fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>> {
@@ -210,7 +215,7 @@ mod tests {
         for no in ["app=api", "app!=web", "zone", "!app", "app notin (web)", "weight>5", "app in (api)", "weight<5"] {
             assert!(!labels(no, web()), "{no}");
         }
-        for broken in ["app=web,,", "a b", "app in web", "=x", "x>y", "café=1"] {
+        for broken in ["app=web,,", "a b", "app in web", "=x", "x>y", "café=1", "a===", "a=b c", "a in (b,c=d)"] {
             assert!(parse_labels(broken).is_err(), "{broken}");
         }
     }

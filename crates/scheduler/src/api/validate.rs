@@ -9,7 +9,7 @@ use super::status::Cause;
 mod names;
 mod workload;
 
-pub use names::{is_label_name, is_subdomain};
+pub use names::{is_label_name, is_label_value, is_qualified, is_subdomain};
 
 /// Everything that is wrong with an object whose fields have the right shape; `old` is what it replaces.
 pub fn check(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {

@@ -75,7 +75,8 @@ pub(super) fn labels(labels: &Value, at: &str, causes: &mut Vec<Cause>) {
     }
 }
 
-fn is_label_value(value: &str) -> bool {
+/// Up to 63 letters, digits, '-', '_' or '.', the first and the last a letter or digit.
+pub fn is_label_value(value: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     value.len() <= LABEL
         && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
@@ -84,7 +85,7 @@ fn is_label_value(value: &str) -> bool {
 }
 
 /// `name` or `example.com/name`.
-fn is_qualified(key: &str) -> bool {
+pub fn is_qualified(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, name)) => is_subdomain(&prefix.to_ascii_lowercase()) && is_label_value(name),
         None => is_label_value(key),

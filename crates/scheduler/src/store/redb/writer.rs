@@ -19,6 +19,8 @@ const SWEEP: usize = 256;
 const SWEEP_IDLE: usize = 4096;
 /// How long a full disk is left alone before the next try.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often it is told that nothing can be written: a full disk is tried again and again.
+const TELL: Duration = Duration::from_secs(60);
 /// How long the thread sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -85,12 +87,13 @@ pub(super) struct Writer {
     requests: Receiver<Request>,
     state: State,
     sweeping: bool,
+    told: Option<Instant>,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, disk: Disk, open: Opener, requests: Receiver<Request>) -> Writer {
         // Whatever a former process left unswept is found in the first turn.
-        Writer { shared, disk, open, requests, state: State::Writing, sweeping: true }
+        Writer { shared, disk, open, requests, state: State::Writing, sweeping: true, told: None }
     }
 
     /// Works until nobody can ask any more.
@@ -223,7 +226,10 @@ impl Writer {
             }
             fault => fault.into_error().to_string(),
         };
-        tracing::error!(%why, "the store cannot write");
+        if self.told.is_none_or(|told| told.elapsed() >= TELL) {
+            tracing::error!(%why, "the store cannot write");
+            self.told = Some(Instant::now());
+        }
         self.state = match self.disk.failure() {
             Some(Failure::Full(why)) => State::Full { why, since: Instant::now() },
             Some(Failure::Final(why)) => State::Unwritable(why),
@@ -266,7 +272,7 @@ impl Writer {
             *self.shared.database.write() = Some(database);
             self.disk = disk;
             self.state = State::Writing;
-            tracing::info!("the store writes again");
+            tracing::debug!("the store tries to write again");
             if let Err(error) = self.announce() {
                 tracing::error!(%error, "reading what the store last made durable");
             }
