@@ -66,7 +66,8 @@ impl fmt::Display for Report {
                 Some(Target::AtLeast(least)) => (format!("≥ {least}"), if value >= least { "yes" } else { "NO" }),
                 None => (String::new(), ""),
             };
-            let rounds: Vec<String> = rounds.iter().map(|round| format!("{round:.1}")).collect();
+            let digits = if *value < 10.0 { 2 } else { 1 };
+            let rounds: Vec<String> = rounds.iter().map(|round| format!("{round:.digits$}")).collect();
             writeln!(f, "| {what} | {bound} | {value:.2} {unit} | {kept} | {} |", rounds.join(" "))?;
         }
         Ok(())
