@@ -18,7 +18,8 @@ const KILLS: usize = 25;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "never ends: it is the process that the test below starts and kills"]
 async fn writes_until_it_is_killed() {
-    let Ok(file) = std::env::var(FILE) else { panic!("{FILE} must name the store's file") };
+    // Without a file it is not that process, but a run of all slow tests.
+    let Ok(file) = std::env::var(FILE) else { return };
     let store: Arc<dyn Store> = Arc::new(Redb::open(file).unwrap());
     let writers = (0..WRITERS).map(|writer| {
         let store = store.clone();
