@@ -184,7 +184,11 @@ impl Snapshot {
             "Service" => units.push(Unit::Service(id.key.clone())),
             "EndpointSlice" => units.extend(self.slices.get(&id.key).map(|slice| Unit::Service(id.key.sibling(&slice.service)))),
             "Node" => units.extend([Unit::Node(id.key.name.clone()), Unit::Unplaced]),
-            "ControllerRevision" => units.extend(meta.owner.as_ref().map(|owner| Unit::History(id.key.sibling(&owner.name)))),
+            "ControllerRevision" => {
+                let owner = meta.owner.as_ref().map(|owner| id.key.sibling(&owner.name));
+                // An App can go back only to what is kept.
+                units.extend(owner.into_iter().flat_map(|app| [Unit::History(app.clone()), Unit::App(app)]));
+            }
             "Event" => units.push(Unit::Events(id.key.namespace.clone())),
             "Ingress" => units.push(Unit::Routes),
             "Namespace" if meta.deleting => units.push(Unit::Namespace(id.key.name.clone())),
