@@ -188,6 +188,7 @@ impl Cluster {
     }
 
     fn commit(&mut self, actions: &[Action]) -> bool {
+        let before = self.news.len();
         for action in actions {
             match action {
                 Action::Resolve { deployment, typed, image } => {
@@ -195,7 +196,7 @@ impl Cluster {
                     self.snapshot.resolutions.insert((deployment.clone(), typed.clone()), exact);
                     self.snapshot.mark(Unit::Deployment(deployment.clone()));
                 }
-                Action::RollBack { app, generation, to, why } => self.roll_back(&app.name, *generation, *to, why),
+                Action::RollBack { app, generation, to, why } if !self.roll_back(&app.name, *generation, *to, why) => return false,
                 _ => {}
             }
         }
@@ -216,7 +217,6 @@ impl Cluster {
         if !all.iter().all(|write| self.holds(write)) {
             return false;
         }
-        let before = self.news.len();
         all.into_iter().for_each(|write| self.write(write));
         // What the leader wrote itself it knows at once; news of others stay untold.
         let own = self.news.split_off(before);
@@ -374,10 +374,10 @@ impl Cluster {
         }
     }
 
-    fn roll_back(&mut self, name: &str, generation: i64, to: i64, why: &str) {
-        let Some(app) = self.get(&kinds::APP, name) else { return };
-        if app.generation() != generation {
-            return;
+    /// Whether the App is still the one that is to go back.
+    fn roll_back(&mut self, name: &str, generation: i64, to: i64, why: &str) -> bool {
+        if self.get(&kinds::APP, name).is_none_or(|app| app.generation() != generation) {
+            return false;
         }
         let old = self.get(&kinds::CONTROLLER_REVISION, &format!("{name}-{to}")).expect("the good revision is kept");
         let service = |(name, spec): (&String, &Value)| {
@@ -385,6 +385,7 @@ impl Cluster {
         };
         let services = old.0["data"].as_object().into_iter().flatten().map(service).collect();
         self.app(name, &services, Some(why));
+        true
     }
 
     // What agents do.
