@@ -194,13 +194,18 @@ impl Gateway {
             Ok(_) => self.find(&arrival, door),
             Err(refusal) => return self.refuse(arrival, refusal, None, None),
         };
-        let Some(service) = service else { return self.refuse(arrival, Refusal::NoRoute, None, None) };
+        let Some(service) = service else { return self.refuse(arrival, self.without_route(), None, None) };
         head::rewrite(request.headers_mut(), &arrival.host, &arrival.id, peer);
         name_authority(&mut request, &arrival.host);
         match self.ask(&service, request, &arrival.id).await {
             Ok((response, held)) => self.pass_on(arrival, response, held),
             Err(Failed { refusal, pod, detail }) => self.refuse(arrival, refusal, pod, detail),
         }
+    }
+
+    /// What no route means: before the first table it says nothing about the apps, and a 404 would be taken for their word.
+    fn without_route(&self) -> Refusal {
+        if *self.version.borrow() == 0 { Refusal::Starting } else { Refusal::NoRoute }
     }
 
     fn find(&self, arrival: &Arrival, door: &Door) -> Option<Arc<Service>> {
@@ -347,4 +352,17 @@ fn name_authority(request: &mut Request<Body>, host: &HeaderValue) {
         parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
     }
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gateway_says_404_only_once_it_knows_the_routes() {
+        let gateway = Gateway::new(Settings { node: "edge-1".into(), trusted: Vec::new() }, Arc::default());
+        assert_eq!(gateway.without_route().status(), StatusCode::SERVICE_UNAVAILABLE);
+        gateway.route(routes::Table::default(), BTreeMap::new());
+        assert_eq!(gateway.without_route().status(), StatusCode::NOT_FOUND);
+    }
 }

@@ -39,8 +39,8 @@ pub enum Refusal {
     Loop,
     /// The caller has no grant for this, or the host refuses it.
     Forbidden(String),
-    /// The node stops.
-    Stopping,
+    /// The gateway has not seen the routes yet.
+    Starting,
 }
 
 impl Refusal {
@@ -51,7 +51,7 @@ impl Refusal {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Upgrade => StatusCode::UPGRADE_REQUIRED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
-            Refusal::NoEndpoint | Refusal::Busy | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoEndpoint | Refusal::Busy | Refusal::Starting => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Trap => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::NoAnswer | Refusal::BadAnswer | Refusal::Unreachable => StatusCode::BAD_GATEWAY,
             Refusal::Deadline => StatusCode::GATEWAY_TIMEOUT,
@@ -76,7 +76,7 @@ impl Refusal {
             Refusal::Unreachable => "unreachable",
             Refusal::Loop => "loop",
             Refusal::Forbidden(_) => "forbidden",
-            Refusal::Stopping => "stopping",
+            Refusal::Starting => "starting",
         }
     }
 
@@ -96,7 +96,7 @@ impl Refusal {
             Refusal::Unreachable => "the app's node could not be reached",
             Refusal::Loop => "services call each other in a circle",
             Refusal::Forbidden(what) => what,
-            Refusal::Stopping => "the node is stopping: try again shortly",
+            Refusal::Starting => "this gateway has just started and does not know the routes yet: try again shortly",
         }
     }
 
@@ -111,7 +111,7 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(REQUEST_ID, id.clone());
         match self {
-            Refusal::NoEndpoint | Refusal::Busy | Refusal::Stopping => headers.insert(RETRY_AFTER, HeaderValue::from(RETRY.as_secs())),
+            Refusal::NoEndpoint | Refusal::Busy | Refusal::Starting => headers.insert(RETRY_AFTER, HeaderValue::from(RETRY.as_secs())),
             Refusal::Method => headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
             Refusal::Upgrade => headers.insert(UPGRADE, HeaderValue::from_static("HTTP/2.0")),
             _ => None,
