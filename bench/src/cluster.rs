@@ -18,18 +18,17 @@ pub struct Guests {
 }
 
 /// Builds the guests that the figures need, with `wctl build`.
-pub async fn build_guests() -> Result<Guests> {
-    Ok(Guests { hello: build("hello")?, crashy: build("crashy")? })
+pub fn build_guests() -> Result<Guests> {
+    Ok(Guests { hello: build("examples/hello")?, crashy: build("examples/crashy")? })
 }
 
-fn build(example: &str) -> Result<PathBuf> {
-    let folder = repository().join("examples").join(example);
-    let status = Command::new(wctl()?).arg("build").arg(&folder).stdout(Stdio::null()).status()?;
-    ensure!(status.success(), "wctl build {} failed", folder.display());
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("target"), PathBuf::from);
-    let wasm = target.join("wasm32-wasip2/release").join(format!("{example}.wasm"));
-    ensure!(wasm.exists(), "{} is not where cargo should have put it", wasm.display());
-    Ok(wasm)
+/// Builds the component in a folder of the checkout, and says where it is.
+pub fn build(folder: &str) -> Result<PathBuf> {
+    let output = Command::new(wctl()?).arg("build").arg(repository().join(folder)).args(["-o", "json"]).output()?;
+    ensure!(output.status.success(), "wctl build {folder}: {}", String::from_utf8_lossy(&output.stderr));
+    let built: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let wasm = built.pointer("/services/0/file").and_then(serde_json::Value::as_str);
+    wasm.map(PathBuf::from).with_context(|| format!("wctl build {folder} did not say where the component is: {built}"))
 }
 
 /// The top of the checkout.
@@ -51,6 +50,9 @@ pub fn manifest(folder: &Path, name: &str, wasm: &Path, replicas: usize, more: &
     std::fs::write(&path, text)?;
     Ok(path)
 }
+
+/// An interpreter takes its time to be compiled.
+const STARTS: Duration = Duration::from_secs(120);
 
 /// A running `wctl up`.
 pub struct Cluster {
@@ -104,14 +106,14 @@ impl Cluster {
     pub async fn answers(&self, app: &str) -> Result<()> {
         let client = reqwest::Client::new();
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(30) {
+        while start.elapsed() < STARTS {
             let answer = client.get(self.url()).header("host", format!("{app}.localhost")).send().await;
             if answer.is_ok_and(|answer| answer.status() == 200) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        bail!("{app} did not answer within 30 s")
+        bail!("{app} did not answer within {STARTS:?}")
     }
 
     /// Stops it and waits for the end.

@@ -2,7 +2,7 @@
 
 mod cluster;
 mod figures;
-mod hello;
+mod http;
 mod load;
 mod native;
 mod process;
@@ -14,7 +14,7 @@ use clap::Parser;
 /// Measures wctl and prints each figure beside its target.
 #[derive(Parser)]
 struct Args {
-    /// Only these figures: up, deploy, heal, scale, roll, hello, rss.
+    /// Only these figures: up, deploy, heal, scale, roll, rss, hello, javascript, python.
     only: Vec<String>,
     /// How often each figure is taken; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -22,7 +22,7 @@ struct Args {
     /// Also write the figures to this file as JSON.
     #[arg(long)]
     json: Option<std::path::PathBuf>,
-    /// Serve hello natively on a free port until killed (used by the hello figure).
+    /// Serve hello natively on a free port until killed (what the guests are compared with).
     #[arg(long, hide = true)]
     native: bool,
 }
@@ -35,7 +35,7 @@ async fn main() -> Result<()> {
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
-    let guests = cluster::build_guests().await?;
+    let guests = cluster::build_guests()?;
     let mut report = report::Report::default();
     if wanted("up") {
         report.add(figures::up(&guests, args.rounds).await?);
@@ -55,8 +55,9 @@ async fn main() -> Result<()> {
     if wanted("rss") {
         report.add(figures::rss().await?);
     }
-    if wanted("hello") {
-        report.extend(hello::figures(&guests, args.rounds).await?);
+    let groups: Vec<&str> = http::groups().filter(|group| wanted(group)).collect();
+    if !groups.is_empty() {
+        report.extend(http::figures(args.rounds, &groups).await?);
     }
     print!("{report}");
     if let Some(path) = args.json {
