@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Method, Request, Version};
 
 use super::answer::{REQUEST_ID, Refusal};
@@ -13,8 +13,6 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// Longest request id that is taken over from a trusted proxy.
 const MAX_ID: usize = 128;
 
@@ -44,10 +42,16 @@ pub fn check<B>(request: &Request<B>) -> Result<HeaderValue, Refusal> {
         return Err(Refusal::Method);
     }
     let headers = request.headers();
-    if headers.contains_key(UPGRADE) && request.version() < Version::HTTP_2 && asks_for_upgrade(headers) {
+    let (mut upgrade, mut chunked, mut length) = (false, false, false);
+    for name in headers.keys() {
+        upgrade |= *name == UPGRADE;
+        chunked |= *name == TRANSFER_ENCODING;
+        length |= *name == CONTENT_LENGTH;
+    }
+    if upgrade && request.version() < Version::HTTP_2 && asks_for_upgrade(headers) {
         return Err(Refusal::Upgrade);
     }
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+    if chunked && length {
         return Err(Refusal::Malformed("the request has both Content-Length and Transfer-Encoding"));
     }
     host(request)
@@ -101,45 +105,58 @@ pub fn new_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
+/// Headers that the gateway sets.
+const SET: usize = 4;
+
 /// Rewrites the headers for the guest: hop-by-hop ones go, forwarding ones say what is true.
 pub fn rewrite(headers: &mut HeaderMap, host: &HeaderValue, id: &HeaderValue, peer: &Peer) {
     strip_hop_by_hop(headers);
-    if !peer.trusted {
+    let forwarded = headers.keys().any(is_forwarding);
+    if forwarded && !peer.trusted {
         [FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REAL_IP]
             .iter()
             .for_each(|name| while headers.remove(name).is_some() {});
     }
-    if !headers.contains_key(FORWARDED_PROTO) {
+    headers.reserve(SET);
+    if forwarded && peer.trusted {
+        headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+        headers.entry(FORWARDED_HOST).or_insert_with(|| host.clone());
+        let before = headers.get(FORWARDED_FOR).and_then(|list| list.to_str().ok());
+        let list = before.and_then(|before| HeaderValue::from_str(&format!("{before}, {}", peer.address)).ok());
+        headers.insert(FORWARDED_FOR, list.unwrap_or_else(|| peer.text.clone()));
+    } else {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    if !headers.contains_key(FORWARDED_HOST) {
         headers.insert(FORWARDED_HOST, host.clone());
+        headers.insert(FORWARDED_FOR, peer.text.clone());
     }
-    let before = headers.get(FORWARDED_FOR).and_then(|list| list.to_str().ok());
-    let list = before.and_then(|before| HeaderValue::from_str(&format!("{before}, {}", peer.address)).ok());
-    headers.insert(FORWARDED_FOR, list.unwrap_or_else(|| peer.text.clone()));
     headers.insert(REQUEST_ID, id.clone());
+}
+
+/// Reading the few names that there are costs less than asking the map for each name that could be.
+fn is_forwarding(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-real-ip")
 }
 
 /// Removes what concerns one connection only, and what `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            // Naming an end-to-end header that routing or trust hangs on must not remove it.
-            .filter(|name: &HeaderName| *name != HOST && *name != CONTENT_LENGTH)
-            .collect();
-        named.into_iter().for_each(|name| while headers.remove(&name).is_some() {});
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
     }
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
-        if headers.contains_key(&name) {
-            headers.remove(name);
-        }
-    }
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        // Naming an end-to-end header that routing or trust hangs on must not remove it.
+        .filter(|name: &HeaderName| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    let own: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    named.iter().chain(&own).for_each(|name| while headers.remove(name).is_some() {});
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade")
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Log {
     /// Writes the line of a request that has no body to follow.
     pub fn finished(mut self) {
         self.record.took = self.since.elapsed();
-        self.access.note(self.record);
+        self.access.note(&self.record);
     }
 }
 
@@ -66,7 +66,7 @@ impl Tracked {
             log.record.reason = reason;
             log.record.detail = Some(detail);
         }
-        log.access.note(log.record);
+        log.access.note(&log.record);
     }
 }
 

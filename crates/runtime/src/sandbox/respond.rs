@@ -42,7 +42,7 @@ struct Gathered {
 /// Runs the guest within the caller's future until its head is there, and beyond that as far as it goes without waiting.
 pub(super) async fn respond(mut job: Job) -> Result<Response<Body>, Failure> {
     let time = job.shared.grants.spec.time;
-    let early = tokio::time::timeout(time, until_head(&mut job)).await.map_err(|_| Failure::Deadline(time))??;
+    let early = within(time, until_head(&mut job)).await.ok_or(Failure::Deadline(time))??;
     let answer = job.head.lock().take().ok_or(Failure::NoResponse)?;
     let response = answer.map_err(|code| Failure::Refused(format!("the guest answered with the error {code}")))?;
     let (mut parts, mut inner) = response.into_parts();
@@ -64,6 +64,15 @@ pub(super) async fn respond(mut job: Job) -> Result<Response<Body>, Failure> {
         return Ok(whole(parts, gathered.frames));
     }
     Ok(streamed(parts, gathered, inner, job, length, time))
+}
+
+/// What `future` brings within `time`. Most answers are there at once, and need no timer.
+async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    if let Poll::Ready(output) = futures::poll!(future.as_mut()) {
+        return Some(output);
+    }
+    tokio::time::timeout(time, future).await.ok()
 }
 
 /// Until the guest has set its head (none) or is done (the way it ended).

@@ -63,7 +63,8 @@ pub(crate) struct State {
     pub meter: Meter,
     pub hooks: Hooks,
     pub grants: Arc<Grants>,
-    wasi: WasiCtx,
+    /// Made when the guest first asks: many a request is answered without it.
+    wasi: Option<WasiCtx>,
     http: WasiHttpCtx,
 }
 
@@ -77,7 +78,8 @@ impl State {
             table,
             meter: Meter::new(grants.budget.clone()),
             hooks: Hooks::new(grants.allowance.clone()),
-            wasi: context(&grants)?,
+            // Folders are opened now, where a failure can still be told.
+            wasi: if grants.spec.dirs.is_empty() { None } else { Some(with_dirs(&grants)?) },
             http,
             grants,
         })
@@ -110,7 +112,7 @@ pub(crate) fn store(engine: &wasmtime::Engine, grants: Arc<Grants>) -> wasmtime:
 }
 
 /// WASI as the spec declares it; everything else is denied here: no folders, no sockets, no name look-ups, no inherited variables.
-fn context(grants: &Grants) -> wasmtime::Result<WasiCtx> {
+fn context(grants: &Grants) -> WasiCtxBuilder {
     let (spec, host) = (&grants.spec, &grants.host);
     let mut wasi = WasiCtxBuilder::new();
     wasi.env("HOSTNAME", &spec.pod.name).envs(&spec.env).args(&spec.args).max_random_size(RANDOM);
@@ -122,7 +124,12 @@ fn context(grants: &Grants) -> wasmtime::Result<WasiCtx> {
             wasi.stdout(Printer::new(&host.output, Stream::Stdout)).stderr(Printer::new(&host.output, Stream::Stderr));
         }
     }
-    for dir in &spec.dirs {
+    wasi
+}
+
+fn with_dirs(grants: &Grants) -> wasmtime::Result<WasiCtx> {
+    let mut wasi = context(grants);
+    for dir in &grants.spec.dirs {
         wasi.preopened_dir(&dir.host, &dir.guest, perms(dir.read_only))?;
     }
     Ok(wasi.build())
@@ -130,7 +137,8 @@ fn context(grants: &Grants) -> wasmtime::Result<WasiCtx> {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let ctx = self.wasi.get_or_insert_with(|| context(&self.grants).build());
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }
 

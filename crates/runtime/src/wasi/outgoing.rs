@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
@@ -97,6 +97,22 @@ impl Hooks {
 type Sent = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl WasiHttpHooks for Hooks {
+    /// The same names as by default, compared without making the list anew for each header.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        matches!(
+            name.as_str(),
+            "connection"
+                | "host"
+                | "http2-settings"
+                | "keep-alive"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "proxy-connection"
+                | "transfer-encoding"
+                | "upgrade"
+        )
+    }
+
     fn send_request(
         &mut self,
         mut request: Request<WasiBody>,
@@ -155,4 +171,20 @@ async fn call(allowance: &Allowance, service: &str, request: Request<WasiBody>, 
 /// A body of ours as wasmtime's: an error in it stays an error.
 pub(crate) fn to_guest(body: Body) -> WasiBody {
     body.map_err(|error| Error::InternalError(Some(error.to_string()))).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyvalue::{Buckets, Limits};
+
+    #[test]
+    fn the_forbidden_headers_are_those_of_wasi_http() {
+        let host = Host::quiet(Buckets::in_memory(Limits::default()).unwrap().into(), Client::new(Vec::new()).unwrap().into());
+        let mut hooks = Hooks::new(Arc::new(Allowance::new(&Spec::new(PodIdentity::default()), &host)));
+        for name in wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS {
+            assert!(hooks.is_forbidden_header(&name), "{name}");
+        }
+        assert!(!hooks.is_forbidden_header(&http::header::CONTENT_TYPE));
+    }
 }
