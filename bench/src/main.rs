@@ -5,6 +5,7 @@ mod figures;
 mod http;
 mod load;
 mod native;
+mod neighbours;
 mod process;
 mod report;
 
@@ -14,7 +15,7 @@ use clap::Parser;
 /// Measures wctl and prints each figure beside its target.
 #[derive(Parser)]
 struct Args {
-    /// Only these figures: up, deploy, heal, scale, roll, rss, hello, javascript, python.
+    /// Only these figures: up, deploy, heal, scale, roll, rss, neighbours, hello, javascript, python.
     only: Vec<String>,
     /// How often each figure is taken; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -54,6 +55,9 @@ async fn main() -> Result<()> {
     }
     if wanted("rss") {
         report.add(figures::rss().await?);
+    }
+    if wanted("neighbours") {
+        report.extend(neighbours::figures(&guests, args.rounds).await?);
     }
     let groups: Vec<&str> = http::groups().filter(|group| wanted(group)).collect();
     if !groups.is_empty() {

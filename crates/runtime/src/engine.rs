@@ -175,11 +175,14 @@ pub fn compiler(kind: Kind) -> Result<Engine, Error> {
     Engine::new(&settings(kind)).map_err(|error| Error { kind, message: format!("{error:#}") })
 }
 
-/// Lets `store`'s guest run until the next tick, where it yields to the runtime, drivers included, and goes on.
-pub(crate) fn pace<T>(store: &mut Store<T>) {
+/// Lets `store`'s guest run until the next tick, where `ticked` is told, and it yields to the runtime, drivers included, and goes on.
+pub(crate) fn pace<T: 'static>(store: &mut Store<T>, ticked: impl Fn(&T) + Send + Sync + 'static) {
     // A plain yield puts the guest at the end of its worker's queue, but the worker looks at its sockets only every so many
     // polls: with a few spinning guests that is half a second. Tokio's own yield lets the worker look first.
-    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store.epoch_deadline_callback(move |store| {
+        ticked(store.data());
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
     store.set_epoch_deadline(1);
 }
 

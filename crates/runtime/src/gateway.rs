@@ -315,7 +315,7 @@ impl Failed {
             Failure::Busy(_) | Failure::NoMemory(_) => Refusal::Busy,
             Failure::Trap { .. } => Refusal::Trap,
             Failure::Exit(_) | Failure::NoResponse | Failure::Gone => Refusal::NoAnswer,
-            Failure::Deadline(_) => Refusal::Deadline,
+            Failure::Deadline(_) | Failure::Starved { .. } => Refusal::Deadline,
             Failure::Refused(_) => Refusal::BadAnswer,
         };
         Failed { refusal, pod: Some(held.identity().clone()), detail: Some(failure.to_string()) }

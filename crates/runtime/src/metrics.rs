@@ -13,6 +13,7 @@ pub struct Metrics {
     refused_memory: AtomicU64,
     traps: AtomicU64,
     deadlines: AtomicU64,
+    starved: AtomicU64,
     exits: AtomicU64,
     /// Connections taken.
     pub connections: AtomicU64,
@@ -39,6 +40,7 @@ impl Metrics {
             Failure::NoMemory(_) => &self.refused_memory,
             Failure::Trap { .. } => &self.traps,
             Failure::Deadline(_) => &self.deadlines,
+            Failure::Starved { .. } => &self.starved,
             Failure::Exit(_) | Failure::NoResponse | Failure::Refused(_) => &self.exits,
             Failure::Gone => return,
         };
@@ -59,8 +61,12 @@ impl Metrics {
         family("requests_total", "Requests answered by the gateway.", &answers);
         let refusals = [("{reason=\"concurrency\"}", &self.refused_busy), ("{reason=\"memory\"}", &self.refused_memory)];
         family("refused_total", "Requests refused because a limit was reached.", &refusals);
-        let failures =
-            [("{reason=\"trap\"}", &self.traps), ("{reason=\"deadline\"}", &self.deadlines), ("{reason=\"no answer\"}", &self.exits)];
+        let failures = [
+            ("{reason=\"trap\"}", &self.traps),
+            ("{reason=\"deadline\"}", &self.deadlines),
+            ("{reason=\"cpu\"}", &self.starved),
+            ("{reason=\"no answer\"}", &self.exits),
+        ];
         family("failures_total", "Requests that a guest failed.", &failures);
         let connections = [("{result=\"taken\"}", &self.connections), ("{result=\"refused\"}", &self.connections_refused)];
         family("connections_total", "Connections from clients.", &connections);

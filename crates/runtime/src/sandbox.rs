@@ -9,11 +9,13 @@ use crate::keyvalue::Buckets;
 mod budget;
 mod call;
 mod command;
+mod cpu;
 mod fail;
 mod guest;
 mod head;
 pub(crate) mod link;
 mod respond;
+mod run;
 mod serve;
 pub(crate) mod state;
 mod stream;
@@ -49,6 +51,8 @@ pub struct Spec {
     pub args: Vec<String>,
     /// Bytes of linear memory for all sandboxes of the pod together.
     pub memory: u64,
+    /// Thousandths of a core that its guests may use, all together; none for no bound.
+    pub cpu: Option<u32>,
     /// How long a request (or the start of a sandbox) may take, its response's body included. `Duration::MAX` for no bound.
     pub time: Duration,
     /// Requests at a time.
@@ -77,6 +81,7 @@ impl Spec {
             env: Vec::new(),
             args: Vec::new(),
             memory: 128 << 20,
+            cpu: None,
             time: Duration::from_secs(30),
             concurrency: 100,
             reuse: 1,
@@ -144,12 +149,14 @@ pub struct Host {
     pub watch: Arc<dyn Watch>,
     /// Carries requests to the outside, once they are granted.
     pub outbound: Arc<crate::wasi::outgoing::Client>,
+    /// Whether guests of others run in this process: then one that takes long gives way to them.
+    pub neighbours: bool,
 }
 
 impl Host {
     /// A host with these buckets, that drops output, reaches no service and uses `outbound`.
     pub fn quiet(buckets: Arc<Buckets>, outbound: Arc<crate::wasi::outgoing::Client>) -> Self {
-        Self { buckets, calls: Arc::new(NoCalls), output: Arc::new(Quiet), watch: Arc::new(Quiet), outbound }
+        Self { buckets, calls: Arc::new(NoCalls), output: Arc::new(Quiet), watch: Arc::new(Quiet), outbound, neighbours: false }
     }
 }
 
@@ -233,6 +240,16 @@ pub enum Failure {
     /// The guest ran out of time (504).
     #[error("the guest took longer than its limit of {0:?}")]
     Deadline(Duration),
+    /// The guest ran out of time because its pod's share of CPU was used up (504).
+    #[error("the guest took longer than its limit of {limit:?}: for {held:.1?} its CPU limit of {cpu}m held it back")]
+    Starved {
+        /// How long it might take.
+        limit: Duration,
+        /// The pod's share, in thousandths of a core.
+        cpu: u32,
+        /// How long it waited for its share.
+        held: Duration,
+    },
     /// The guest answered with something that must not be passed on (502).
     #[error("{0}")]
     Refused(String),

@@ -213,6 +213,11 @@ impl Machine {
         self.process.everything()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u64 {
+        self.process.running["pid"].as_u64().unwrap()
+    }
+
     /// A verb on this machine.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = wctl();

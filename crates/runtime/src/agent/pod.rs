@@ -124,6 +124,15 @@ fn sandbox(pod: &Pod, container: &Container, identity: &Identity) -> Result<Spec
     if let Some(memory) = limit(container, "memory") {
         spec.memory = model::parse_memory(&memory.0).ok_or_else(|| format!("`{}` is not an amount of memory", memory.0))?;
     }
+    // Only a written limit: what placement reserves is no bound.
+    let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    if let Some(cpu) = limits.and_then(|limits| limits.get("cpu")) {
+        spec.cpu = Some(
+            model::parse_cpu(&cpu.0)
+                .and_then(|millis| u32::try_from(millis).ok())
+                .ok_or_else(|| format!("`{}` is not an amount of CPU", cpu.0))?,
+        );
+    }
     if let Some(time) = annotation(pod, names::TIME) {
         spec.time = duration(time).ok_or_else(|| format!("`{time}` of {} is not a time: write 5s or 500ms", names::TIME))?;
     }

@@ -91,7 +91,8 @@ fn key(out: &mut Vec<u8>, key: &str) {
 
 fn text(out: &mut Vec<u8>, name: &str, value: &str) {
     key(out, name);
-    if value.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+    // Without a way out of the loop it runs on many bytes at a time.
+    if value.bytes().fold(true, |plain, b| plain & (b >= b' ') & (b != b'"') & (b != b'\\')) {
         out.push(b'"');
         out.extend_from_slice(value.as_bytes());
         out.push(b'"');

@@ -124,7 +124,7 @@ impl Drop for Tracked {
 fn broken_by(error: &Error) -> &'static str {
     match error.downcast_ref::<Failure>() {
         Some(Failure::Trap { .. }) => "trap in body",
-        Some(Failure::Deadline(_)) => "deadline in body",
+        Some(Failure::Deadline(_) | Failure::Starved { .. }) => "deadline in body",
         Some(_) => "broken body",
         None => "broken body",
     }

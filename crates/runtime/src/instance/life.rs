@@ -187,6 +187,7 @@ impl Life {
             output: self.host.logs.pod(&identity.namespace, &identity.pod, &identity.uid).output(self.order.restarts),
             watch: health,
             outbound: self.host.outbound.clone(),
+            neighbours: true,
         };
         Guest::prepare(&self.host.engines, code, spec, host).await.map_err(|error| end(Reason::Start)(chain(&error)))
     }
@@ -260,7 +261,7 @@ impl Life {
             result = guest.run() => match result {
                 Ok(code) => End { reason: Reason::Exit(code), message: format!("its run returned {code}") },
                 Err(Failure::Exit(code)) => End { reason: Reason::Exit(code), message: format!("it exited with {code}") },
-                Err(failure @ Failure::Deadline(_)) => End { reason: Reason::Deadline, message: failure.to_string() },
+                Err(failure @ (Failure::Deadline(_) | Failure::Starved { .. })) => End { reason: Reason::Deadline, message: failure.to_string() },
                 Err(Failure::Trap { message, backtrace }) => End { reason: Reason::Trap, message: format!("{message}\n{backtrace}").trim_end().to_owned() },
                 Err(failure) => End { reason: Reason::Start, message: failure.to_string() },
             },

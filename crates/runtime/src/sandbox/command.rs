@@ -7,12 +7,20 @@ use wasmtime::Store;
 use super::Failure;
 use super::fail::classify;
 use super::link::RunPre;
+use super::run::{Lost, Progress};
 use super::state::{self, Grants, State};
 
+impl Lost for Result<i32, Failure> {
+    fn lost(failure: Failure) -> Self {
+        Err(failure)
+    }
+}
+
 /// Runs it and returns its exit code: what it passed to `exit`, or 0 and 1 for `run`'s two results.
-pub(super) async fn run(engine: &wasmtime::Engine, pre: &RunPre, grants: Arc<Grants>) -> Result<i32, Failure> {
+pub(super) async fn run(engine: &wasmtime::Engine, pre: &RunPre, grants: Arc<Grants>, progress: Arc<Progress>) -> Result<i32, Failure> {
     let unready = |error: wasmtime::Error| Failure::Trap { message: format!("{error:#}"), backtrace: String::new() };
     let mut store = state::store(engine, grants).map_err(unready)?;
+    store.data_mut().set_progress(progress);
     let mut starting = true;
     let result = call(&mut store, pre, &mut starting).await;
     match result {

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use super::budget::bytes;
 use super::link::{HttpPre, Linked};
 use super::respond::{self, Job};
-use super::serve::{self, Finished, Head, Sandbox};
+use super::run::{Progress, Run};
+use super::serve::{self, Finished, Sandbox};
 use super::state::Grants;
 use super::{Error, Failure, Host, PodIdentity, Spec, command};
 use crate::body::Body;
@@ -74,8 +75,18 @@ impl Guest {
     async fn try_start(&self) -> Result<(), Failure> {
         let Some(pre) = &self.0.linked.http else { return Ok(()) };
         let time = self.0.grants.spec.time;
-        let start = serve::start(&self.0.engine, pre, self.0.grants.clone());
-        tokio::time::timeout(time, start).await.unwrap_or(Err(Failure::Deadline(time))).map(drop)
+        let (engine, pre, grants) = (self.0.engine.clone(), pre.clone(), self.0.grants.clone());
+        let progress = Arc::<Progress>::default();
+        let told = progress.clone();
+        // As a request's work, so that one that loops here is moved out of the way too.
+        let work = async move {
+            match serve::start(&engine, &pre, grants, &told).await {
+                Ok(_) => Finished { sandbox: None, result: Ok(()) },
+                Err(failure) => Finished::failed(failure),
+            }
+        };
+        let run = Run::new(work, progress, &self.0.grants);
+        tokio::time::timeout(time, run).await.map_or(Err(Failure::Deadline(time)), |finished| finished.result)
     }
 
     /// Whether it answers HTTP requests; a component that also exports `wasi:cli/run` does.
@@ -94,22 +105,17 @@ impl Guest {
         };
         let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
         let deadline = Instant::now().checked_add(shared.grants.spec.time);
-        let (head, bodiless) = (Head::default(), request.method() == http::Method::HEAD);
-        let run = self.begin(pre, deadline, request, head.clone());
-        respond::respond(Job { run, head, shared: shared.clone(), bodiless, _permit: permit }).await
+        let (progress, bodiless) = (Arc::<Progress>::default(), request.method() == http::Method::HEAD);
+        let run = self.begin(pre, deadline, request, progress.clone());
+        respond::respond(Job { run, progress, shared: shared.clone(), bodiless, _permit: permit }).await
     }
 
-    fn begin(
-        &self,
-        pre: &HttpPre,
-        deadline: Option<Instant>,
-        request: Request<Body>,
-        head: Head,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Finished> + Send>> {
+    fn begin(&self, pre: &HttpPre, deadline: Option<Instant>, request: Request<Body>, progress: Arc<Progress>) -> Run<Finished> {
         let shared = &self.0;
         let idle = shared.idle.lock().pop();
         let fresh = (shared.engine.clone(), pre.clone(), shared.grants.clone());
-        Box::pin(serve::serve(idle, fresh, deadline, request, head))
+        let work = serve::serve(idle, fresh, deadline, request, progress.clone());
+        Run::new(work, progress, &shared.grants)
     }
 
     /// Runs `wasi:cli/run` to its end and returns its exit code.
@@ -122,7 +128,9 @@ impl Guest {
             return Err(Failure::Refused("the component does not export wasi:cli/run".into()));
         };
         let _permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
-        command::run(&shared.engine, pre, shared.grants.clone()).await
+        let progress = Arc::<Progress>::default();
+        let (engine, pre, grants, told) = (shared.engine.clone(), pre.clone(), shared.grants.clone(), progress.clone());
+        Run::new(async move { command::run(&engine, &pre, grants, told).await }, progress, &shared.grants).await
     }
 
     /// Whose guest it is.

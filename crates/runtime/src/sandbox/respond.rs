@@ -12,7 +12,8 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::budget::Permit;
 use super::guest::Shared;
-use super::serve::{Finished, Head, poll_once};
+use super::run::{Progress, Run};
+use super::serve::{Finished, poll_once};
 use super::stream::{End, Streamed};
 use super::{Failure, head};
 use crate::body::{self, Body};
@@ -22,12 +23,23 @@ const GATHERED: usize = 64 << 10;
 
 /// A guest at work on a request.
 pub(super) struct Job {
-    pub run: Pin<Box<dyn Future<Output = Finished> + Send>>,
-    pub head: Head,
+    pub run: Run<Finished>,
+    pub progress: Arc<Progress>,
     pub shared: Arc<Shared>,
     /// Whether the request is a HEAD, whose response declares a length and sends nothing.
     pub bodiless: bool,
     pub _permit: Permit,
+}
+
+impl Job {
+    /// Why there is no more time.
+    fn late(&self) -> Failure {
+        let (limit, held) = (self.shared.grants.spec.time, self.progress.held());
+        match self.shared.grants.spec.cpu {
+            Some(cpu) if !held.is_zero() => Failure::Starved { limit, cpu, held },
+            _ => Failure::Deadline(limit),
+        }
+    }
 }
 
 /// What is known of a body after the guest has had its first chance.
@@ -42,8 +54,8 @@ struct Gathered {
 /// Runs the guest within the caller's future until its head is there, and beyond that as far as it goes without waiting.
 pub(super) async fn respond(mut job: Job) -> Result<Response<Body>, Failure> {
     let time = job.shared.grants.spec.time;
-    let early = within(time, until_head(&mut job)).await.ok_or(Failure::Deadline(time))??;
-    let answer = job.head.lock().take().ok_or(Failure::NoResponse)?;
+    let early = within(time, until_head(&mut job)).await.ok_or_else(|| job.late())??;
+    let answer = job.progress.take().ok_or(Failure::NoResponse)?;
     let response = answer.map_err(|code| Failure::Refused(format!("the guest answered with the error {code}")))?;
     let (mut parts, mut inner) = response.into_parts();
     let declared = head::check(&mut parts).map_err(Failure::Refused)?;
@@ -77,11 +89,13 @@ async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
 
 /// Until the guest has set its head (none) or is done (the way it ended).
 async fn until_head(job: &mut Job) -> Result<Option<()>, Failure> {
-    let (run, head) = (&mut job.run, &job.head);
+    let (run, progress) = (&mut job.run, &job.progress);
     let finished = std::future::poll_fn(|cx| match poll_once(run, cx) {
         Some(finished) => Poll::Ready(Some(finished)),
-        None if head.lock().is_some() => Poll::Ready(None),
-        None => Poll::Pending,
+        None => {
+            run.listen(cx);
+            if progress.has_answer() { Poll::Ready(None) } else { Poll::Pending }
+        }
     });
     match finished.await {
         Some(finished) => job.shared.finish(finished).map(Some),
@@ -180,7 +194,7 @@ async fn keep(mut job: Job, end: Arc<End>, time: Duration) {
             }
             None if idle_at.is_some_and(|at| end.moved_at() + time > at) => {}
             None => {
-                let failure = Failure::Deadline(time);
+                let failure = job.late();
                 end.note(Some(&failure));
                 break Err(failure);
             }
@@ -199,7 +213,7 @@ async fn outlive(mut job: Job, time: Duration) {
         Some(at) => tokio::time::timeout_at(at.into(), &mut job.run).await.ok(),
         None => Some((&mut job.run).await),
     };
-    let result = finished.map_or(Err(Failure::Deadline(time)), |finished| job.shared.finish(finished));
+    let result = finished.map_or_else(|| Err(job.late()), |finished| job.shared.finish(finished));
     if let Err(failure) = result {
         job.shared.grants.host.watch.body_failed(&failure);
     }

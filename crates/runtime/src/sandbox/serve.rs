@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::Request;
 use http::uri::Scheme;
-use http::{Request, Response};
-use parking_lot::Mutex;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme as Scheme02;
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
@@ -14,6 +13,7 @@ use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpView, p2, p3};
 use super::Failure;
 use super::fail::classify;
 use super::link::HttpPre;
+use super::run::{Lost, Progress};
 use super::state::{self, Grants, State};
 use crate::body::Body;
 use crate::wasi::outgoing::to_guest;
@@ -31,9 +31,6 @@ enum Proxy {
     P3(p3::bindings::Service),
 }
 
-/// Where the guest's response head appears; the body streams on while the guest runs.
-pub(super) type Head = Arc<Mutex<Option<Result<Response<WasiBody>, String>>>>;
-
 /// How a call ended. The sandbox lives until this is dropped, so that what ended it can be noted before its streams close.
 pub(super) struct Finished {
     pub sandbox: Option<Sandbox>,
@@ -41,15 +38,27 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    fn failed(failure: Failure) -> Self {
+    pub fn failed(failure: Failure) -> Self {
         Self { sandbox: None, result: Err(failure) }
     }
 }
 
-/// Makes a sandbox.
-pub(super) async fn start(engine: &wasmtime::Engine, pre: &HttpPre, grants: Arc<Grants>) -> Result<Sandbox, Failure> {
+impl Lost for Finished {
+    fn lost(failure: Failure) -> Self {
+        Self::failed(failure)
+    }
+}
+
+/// Makes a sandbox; `progress` is told of the ticks that its start takes.
+pub(super) async fn start(
+    engine: &wasmtime::Engine,
+    pre: &HttpPre,
+    grants: Arc<Grants>,
+    progress: &Arc<Progress>,
+) -> Result<Sandbox, Failure> {
     let unready = |error: wasmtime::Error| Failure::Trap { message: format!("{error:#}"), backtrace: String::new() };
     let mut store = state::store(engine, grants).map_err(unready)?;
+    store.data_mut().set_progress(progress.clone());
     let proxy = match pre {
         HttpPre::P2(pre) => pre.instantiate_async(&mut store).await.map(Proxy::P2),
         HttpPre::P3(pre) => pre.instantiate_async(&mut store).await.map(Proxy::P3),
@@ -66,11 +75,11 @@ pub(super) async fn serve(
     fresh: (wasmtime::Engine, HttpPre, Arc<Grants>),
     deadline: Option<std::time::Instant>,
     mut request: Request<Body>,
-    head: Head,
+    progress: Arc<Progress>,
 ) -> Finished {
     let mut sandbox = match sandbox {
         Some(sandbox) => sandbox,
-        None => match start(&fresh.0, &fresh.1, fresh.2).await {
+        None => match start(&fresh.0, &fresh.1, fresh.2, &progress).await {
             Ok(sandbox) => sandbox,
             Err(failure) => return Finished::failed(failure),
         },
@@ -78,34 +87,45 @@ pub(super) async fn serve(
     sandbox.served += 1;
     let store = &mut sandbox.store;
     store.data_mut().set_deadline(deadline);
+    store.data_mut().set_progress(progress.clone());
     store.data_mut().set_trace(request.extensions_mut().remove());
     store.set_epoch_deadline(1);
     let called = match &sandbox.proxy {
-        Proxy::P2(proxy) => call_02(store, proxy, request, &head).await,
-        Proxy::P3(service) => call_03(store, service, request, &head).await,
+        Proxy::P2(proxy) => call_02(store, proxy, request, &progress).await,
+        Proxy::P3(service) => call_03(store, service, request, &progress).await,
     };
     let result = match called {
         Ok(()) if unfinished(store.data_mut()) => Err(Failure::Refused("the guest returned before it had finished a body".into())),
         Ok(()) => Ok(()),
-        Err(error) if head.lock().is_some() && twice(&error) => Err(Failure::Refused("the guest set its response twice".into())),
+        Err(error) if progress.has_answer() && twice(&error) => Err(Failure::Refused("the guest set its response twice".into())),
         Err(error) => Err(classify(&error, &store.data().meter, false)),
     };
     Finished { sandbox: Some(sandbox), result }
 }
 
-async fn call_02(store: &mut Store<State>, proxy: &p2::bindings::Proxy, request: Request<Body>, head: &Head) -> wasmtime::Result<()> {
+async fn call_02(
+    store: &mut Store<State>,
+    proxy: &p2::bindings::Proxy,
+    request: Request<Body>,
+    progress: &Arc<Progress>,
+) -> wasmtime::Result<()> {
     let (request, scheme) = incoming(request);
     let scheme = if scheme == Scheme::HTTPS { Scheme02::Https } else { Scheme02::Http };
     let mut view = store.data_mut().http();
     let request = view.new_incoming_request(scheme, request)?;
-    let head = head.clone();
+    let progress = progress.clone();
     let out = view.new_response_outparam_from_callback(move |answer| {
-        *head.lock() = Some(answer.map_err(|code| format!("{code:?}")));
+        progress.answer(answer.map_err(|code| format!("{code:?}")));
     })?;
     proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
 }
 
-async fn call_03(store: &mut Store<State>, service: &p3::bindings::Service, request: Request<Body>, head: &Head) -> wasmtime::Result<()> {
+async fn call_03(
+    store: &mut Store<State>,
+    service: &p3::bindings::Service,
+    request: Request<Body>,
+    progress: &Arc<Progress>,
+) -> wasmtime::Result<()> {
     let (request, scheme) = incoming(request);
     let called = store.run_concurrent(async |accessor| -> wasmtime::Result<()> {
         let (parts, body) = request.into_parts();
@@ -116,7 +136,7 @@ async fn call_03(store: &mut Store<State>, service: &p3::bindings::Service, requ
             Ok(response) => Ok(accessor.with(|access| response.into_http(access, sent))?),
             Err(code) => Err(format!("{code:?}")),
         };
-        *head.lock() = Some(answer);
+        progress.answer(answer);
         // The guest's own tasks go on writing the body after the call has returned.
         std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
         Ok(())

@@ -9,6 +9,8 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::{Budget, Meter};
+use super::cpu::Share;
+use super::run::Progress;
 use super::{Error, Host, Spec, Stdio, Stream, Trace, wasmtime_error};
 use crate::engine;
 use crate::wasi::keyvalue::View as KeyvalueView;
@@ -32,6 +34,8 @@ pub(crate) struct Grants {
     pub spec: Spec,
     pub host: Host,
     pub budget: Arc<Budget>,
+    /// Its share of CPU time, if it is bounded.
+    pub share: Option<Arc<Share>>,
     pub allowance: Arc<Allowance>,
 }
 
@@ -39,7 +43,8 @@ impl Grants {
     pub fn new(spec: Spec, host: Host) -> Arc<Self> {
         let budget = Budget::new(spec.concurrency, spec.memory);
         let allowance = Arc::new(Allowance::new(&spec, &host));
-        Arc::new(Self { spec, host, budget, allowance })
+        let share = spec.cpu.map(Share::new);
+        Arc::new(Self { spec, host, budget, share, allowance })
     }
 
     /// Opens the folders once, so that a mistake shows when the pod is prepared.
@@ -63,6 +68,8 @@ pub(crate) struct State {
     pub meter: Meter,
     pub hooks: Hooks,
     pub grants: Arc<Grants>,
+    /// The call that is being served.
+    progress: Option<Arc<Progress>>,
     /// Made when the guest first asks: many a request is answered without it.
     wasi: Option<WasiCtx>,
     http: WasiHttpCtx,
@@ -81,6 +88,7 @@ impl State {
             // Folders are opened now, where a failure can still be told.
             wasi: if grants.spec.dirs.is_empty() { None } else { Some(with_dirs(&grants)?) },
             http,
+            progress: None,
             grants,
         })
     }
@@ -88,6 +96,11 @@ impl State {
     /// Sets when the request that is being served must be answered, which calls of the guest may not outlive.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.hooks.deadline = deadline;
+    }
+
+    /// Sets the call that is told of ticks.
+    pub fn set_progress(&mut self, progress: Arc<Progress>) {
+        self.progress = Some(progress);
     }
 
     /// Sets what the guest's own requests inherit from the one that is being served.
@@ -107,7 +120,11 @@ pub(crate) fn store(engine: &wasmtime::Engine, grants: Arc<Grants>) -> wasmtime:
     store.limiter(|state| &mut state.meter);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(RESOURCES);
-    engine::pace(&mut store);
+    engine::pace(&mut store, |state| {
+        if let Some(progress) = &state.progress {
+            progress.tick();
+        }
+    });
     Ok(store)
 }
 

@@ -6,5 +6,6 @@ mod guests;
 mod cluster;
 mod failing;
 mod healing;
+mod network;
 mod rolling;
 mod talking;

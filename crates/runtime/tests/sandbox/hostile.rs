@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use runtime::sandbox::{Error, Failure, Guest, Host, Spec};
 
-use crate::support::{fail, get, guest, guest3, head, host, is_unharmed, read, spec, text, trap, world};
+use crate::support::{code, fail, get, guest, guest3, head, host, is_unharmed, read, spec, text, trap, world};
 
 /// Generous: the machine is noisy. What matters is that it ends.
 const LATE: Duration = Duration::from_secs(3);
@@ -28,7 +28,9 @@ async fn h1_an_infinite_loop_is_stopped_at_the_deadline() {
 
 #[tokio::test]
 async fn h1_others_are_served_while_a_guest_spins_on_the_only_thread() {
-    let guest = guest(spec()).await;
+    // Without neighbours it stays on this thread.
+    let host = Host { neighbours: false, ..host(&Default::default()) };
+    let guest = Guest::prepare(&world().engines, code("hostile").await, spec(), host).await.unwrap();
     let spinning = tokio::spawn({
         let guest = guest.clone();
         async move { fail(&guest, "/spin").await }
@@ -42,6 +44,17 @@ async fn h1_others_are_served_while_a_guest_spins_on_the_only_thread() {
         served += 1;
     }
     assert!(served > 5, "{served} requests were served meanwhile");
+}
+
+#[tokio::test]
+async fn a_share_of_cpu_that_is_too_small_is_named_when_time_runs_out() {
+    let guest = guest(Spec { cpu: Some(50), ..spec() }).await;
+    let Failure::Starved { limit, cpu, held } = fail(&guest, "/spin").await else { panic!("its share held it back") };
+    assert_eq!((limit, cpu), (spec().time, 50));
+    assert!(held > spec().time / 2 && held <= spec().time + LATE, "{held:?}");
+    // Quick requests of a pod with time left are not held back.
+    let quick = self::guest(Spec { cpu: Some(50), ..spec() }).await;
+    is_unharmed(&quick).await;
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ pub fn client() -> Arc<Client> {
 
 pub fn host(seen: &Arc<Seen>) -> Host {
     let buckets = Arc::new(Buckets::in_memory(Limits::default()).unwrap());
-    Host { output: seen.clone(), watch: seen.clone(), ..Host::quiet(buckets, client()) }
+    Host { output: seen.clone(), watch: seen.clone(), neighbours: true, ..Host::quiet(buckets, client()) }
 }
 
 pub async fn guest_with(name: &str, spec: Spec, seen: &Arc<Seen>) -> Result<Guest, Error> {

@@ -161,7 +161,7 @@ pub struct Limits {
     /// Linear memory of all sandboxes of a pod together. Written, it is also reserved for the pod when it is placed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// The share of CPU that placement reserves for each pod.
+    /// The share of CPU that each pod may use. Written, it is also reserved for the pod when it is placed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
     /// How long one request may take.

@@ -130,7 +130,7 @@ static LIMITS: &[Key] = &[
         "`128Mi`, shared",
         "Linear memory of all sandboxes of a pod together; written, it is also reserved.",
     ),
-    key("cpu", Scalar(&word::CPU), "shared", "The share of a core that placement reserves for each pod."),
+    key("cpu", Scalar(&word::CPU), "shared", "The share of a core that each pod may use; it is also reserved."),
     key("time", Scalar(&word::REQUEST_TIME), "`30s`", "How long one request may take, at most 1h; then it is a 504."),
     key("concurrency", Whole(1, 10_000), "`100`", "Requests that one pod works on at once; one more is a 503."),
 ];

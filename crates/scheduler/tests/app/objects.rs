@@ -85,7 +85,7 @@ fn a_service_becomes_a_deployment_a_service_and_an_ingress() {
                                 { "name": "LOG_LEVEL", "value": "info" },
                                 { "name": "DB_URL", "valueFrom": { "secretKeyRef": { "name": "wctl-secrets", "key": "DB_URL" } } },
                             ],
-                            "resources": { "limits": { "memory": "64Mi" }, "requests": { "memory": "64Mi", "cpu": "200m" } },
+                            "resources": { "limits": { "memory": "64Mi", "cpu": "200m" }, "requests": { "memory": "64Mi", "cpu": "200m" } },
                             "readinessProbe": probe, "livenessProbe": probe,
                         }],
                     },

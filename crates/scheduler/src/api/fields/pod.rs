@@ -149,7 +149,7 @@ static RESOURCES: &[Field] = &[yes("limits", Object(LIMITS)), yes("requests", Ob
 
 static LIMITS: &[Field] = &[
     yes("memory", Quantity),
-    warn("cpu", Quantity, "", "not yet a ceiling: it is reserved on the pod's node, unless a request says otherwise"),
+    yes("cpu", Quantity),
     warn("ephemeral-storage", Quantity, "", NO_DISK),
 ];
 

@@ -33,6 +33,10 @@ impl Guest for Hostile {
                 answer(out, b"printed");
             }
             "/echo" => echo(request, out),
+            _ if path.starts_with("/reflect") => {
+                let seen = reflect(&request, &whole);
+                answer(out, seen.as_bytes());
+            }
             "/spin" => spin(),
             "/spin-clock" => loop {
                 std::hint::black_box(monotonic_clock::now());
@@ -133,6 +137,20 @@ fn answer(out: ResponseOutparam, bytes: &[u8]) {
     }
     drop(write);
     OutgoingBody::finish(body, None).expect("finishing");
+}
+
+/// What the guest sees of a request's head.
+fn reflect(request: &IncomingRequest, whole: &str) -> String {
+    let method = match request.method() {
+        Method::Get => "GET".to_owned(),
+        Method::Post => "POST".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let mut seen = format!("{method} {whole}\nhost: {}\n", request.authority().unwrap_or_default());
+    for (name, value) in request.headers().entries() {
+        seen += &format!("{name}: {}\n", String::from_utf8_lossy(&value));
+    }
+    seen
 }
 
 fn echo(request: IncomingRequest, out: ResponseOutparam) {
