@@ -65,7 +65,9 @@ async fn n15_n16_n17_n19_n20_a_length_that_can_be_read_in_two_ways_is_refused_an
     let old = format!("POST /reflect HTTP/1.0\r\nhost: web.localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}");
     check(&cluster, &old, &["400"]).await;
     // N19: the head is good, so the guest is asked; its body breaks, and nothing after it is read as a request.
-    for body in ["zz\r\n", "ffffffffffffffffff\r\n", "-1\r\n", "5 \n\nhello\r\n0\r\n\r\n", "5;\nx\r\nhello\r\n0\r\n\r\n", "5\r\nhelloXX0\r\n\r\n"] {
+    for body in
+        ["zz\r\n", "ffffffffffffffffff\r\n", "-1\r\n", "5 \n\nhello\r\n0\r\n\r\n", "5;\nx\r\nhello\r\n0\r\n\r\n", "5\r\nhelloXX0\r\n\r\n"]
+    {
         let answers = cluster.raw(&post("transfer-encoding: chunked\r\n", body)).await;
         assert!(statuses(&answers).len() <= 1 && !answers.contains("/hidden"), "{body:?}\n{answers}");
     }

@@ -147,11 +147,7 @@ static PORT: &[Field] = &[
 
 static RESOURCES: &[Field] = &[yes("limits", Object(LIMITS)), yes("requests", Object(REQUESTS)), no("claims", "[]", NOT_YET)];
 
-static LIMITS: &[Field] = &[
-    yes("memory", Quantity),
-    yes("cpu", Quantity),
-    warn("ephemeral-storage", Quantity, "", NO_DISK),
-];
+static LIMITS: &[Field] = &[yes("memory", Quantity), yes("cpu", Quantity), warn("ephemeral-storage", Quantity, "", NO_DISK)];
 
 static REQUESTS: &[Field] = &[yes("memory", Quantity), yes("cpu", Quantity), warn("ephemeral-storage", Quantity, "", NO_DISK)];
 
