@@ -189,6 +189,7 @@ impl Agent {
         }
         self.host.gateway.locals.leave(uid);
         self.report.forget(uid);
+        self.host.departed.notify_one();
         let (logs, uid) = (self.host.logs.clone(), uid.to_owned());
         tokio::task::spawn_blocking(move || logs.retire(&uid));
     }

@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod node;
 pub mod probe;
 pub mod sandbox;
+pub mod volumes;
 pub mod wasi;

@@ -14,7 +14,7 @@ use dashmap::DashMap;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::sandbox::{Output, Stream};
+use crate::sandbox::{Entry, Output, Stream};
 use gather::Gather;
 pub use read::Query;
 
@@ -248,6 +248,11 @@ struct OfInstance {
 impl Output for OfInstance {
     fn write(&self, stream: Stream, bytes: &[u8]) {
         self.log.gather.lock().add(self.restarts, stream, bytes);
+        self.log.queue();
+    }
+
+    fn log(&self, entry: &Entry<'_>) {
+        self.log.gather.lock().log(self.restarts, entry);
         self.log.queue();
     }
 }

@@ -29,6 +29,7 @@ use crate::instance::{Host, Source};
 use crate::keyvalue::Buckets;
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
+use crate::volumes::{Chore, Volumes};
 use crate::wasi::outgoing;
 use asks::Asks;
 use doors::Doors;
@@ -158,6 +159,8 @@ impl Node {
         let gateway = Arc::new(Gateway::new(settings, metrics.clone()));
         let path = made(&config.data, "keyvalue")?;
         let buckets = Buckets::open(&path, crate::keyvalue::Limits::default()).map_err(|source| Error::Buckets { path, source })?;
+        let path = made(&config.data, "volumes")?;
+        let volumes = Volumes::open(&path).map_err(|source| Error::Folder { path, source })?;
         let path = made(&config.data, "logs")?;
         let logs = Logs::open(&path, logs::Limits::default()).map_err(|source| Error::Folder { path, source })?;
         let outbound = outgoing::Client::new(config.roots.clone()).map_err(|error| Error::Roots(error.to_string()))?;
@@ -170,6 +173,8 @@ impl Node {
             gateway,
             logs,
             buckets: Arc::new(buckets),
+            volumes: Arc::new(volumes),
+            departed: Arc::default(),
             outbound: Arc::new(outbound),
             starts: Semaphore::new(STARTS),
             metrics,
@@ -201,6 +206,7 @@ impl Node {
         tasks.spawn(self.host.gateway.clone().follow(self.client.clone()));
         tasks.spawn(self.asks().run());
         tasks.spawn(self.front.clone().sweep());
+        tasks.spawn(Chore::new(self.host.volumes.clone(), self.client.clone(), self.host.departed.clone()).run());
         let access = tokio::spawn(self.host.gateway.access.clone().run(self.config.data.join("logs"), ending.clone().cancelled_owned()));
         let agent = Agent::new(self.host.clone(), self.client.clone(), self.config.address, report, events);
         let agent = tokio::spawn(agent.run(living.clone()));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::keyvalue::Buckets;
+use crate::volumes::Volumes;
 
-mod budget;
+pub(crate) mod budget;
 mod call;
 mod command;
 mod cpu;
@@ -67,6 +68,8 @@ pub struct Spec {
     pub call: Vec<String>,
     /// What `wasi:config` answers.
     pub config: Vec<(String, String)>,
+    /// Folders of the node that outlive the pod.
+    pub volumes: Vec<VolumeGrant>,
     /// Folders of the machine that the guest sees (`wctl run --dir` only).
     pub dirs: Vec<Dir>,
     /// Where the guest's standard streams go.
@@ -89,10 +92,20 @@ impl Spec {
             connect: Vec::new(),
             call: Vec::new(),
             config: Vec::new(),
+            volumes: Vec::new(),
             dirs: Vec::new(),
             stdio: Stdio::Output,
         }
     }
+}
+
+/// A volume that a guest may use. All pods of a service on one node see the same files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeGrant {
+    /// Its name in the guest: `/data`.
+    pub path: String,
+    /// The most bytes that it may hold.
+    pub size: u64,
 }
 
 /// A folder that a guest may use.
@@ -124,10 +137,63 @@ pub enum Stream {
     Stderr,
 }
 
+/// How much a log entry matters, as `wasi:logging` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Which way the guest goes.
+    Trace,
+    /// For the guest's author.
+    Debug,
+    /// For whoever runs the guest.
+    Info,
+    /// Something may be wrong.
+    Warn,
+    /// Something is wrong.
+    Error,
+    /// The guest cannot go on.
+    Critical,
+}
+
+impl Level {
+    /// As logs have it: `INFO`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Trace => "TRACE",
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Warn => "WARN",
+            Level::Error => "ERROR",
+            Level::Critical => "CRITICAL",
+        }
+    }
+}
+
+/// Something for a pod's log that is not printed: what a guest logs, or what the host says about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// How much it matters.
+    pub level: Level,
+    /// What it belongs to, in the guest's words; the host's is `wctl`. May be empty.
+    pub context: &'a str,
+    /// What is said; may have several lines.
+    pub message: &'a str,
+}
+
+impl std::fmt::Display for Entry<'_> {
+    /// As people read it: `WARN auth: no such user`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (level, colon) = (self.level.word(), if self.context.is_empty() { "" } else { ": " });
+        write!(f, "{level} {}{colon}{}", self.context, self.message)
+    }
+}
+
 /// Takes what guests print. Called on the guest's own thread: it must not block for long.
 pub trait Output: Send + Sync {
     /// Takes some bytes, not necessarily a whole line nor UTF-8.
     fn write(&self, stream: Stream, bytes: &[u8]);
+
+    /// Takes an entry.
+    fn log(&self, entry: &Entry<'_>);
 }
 
 /// Is told of what goes wrong after the response's head has been handed out.
@@ -141,6 +207,8 @@ pub trait Watch: Send + Sync {
 pub struct Host {
     /// The node's key-value buckets.
     pub buckets: Arc<Buckets>,
+    /// The node's volumes; without them none can be granted.
+    pub volumes: Option<Arc<Volumes>>,
     /// Carries requests to other services of the app.
     pub calls: Arc<dyn Calls>,
     /// Takes what the guest prints.
@@ -156,7 +224,15 @@ pub struct Host {
 impl Host {
     /// A host with these buckets, that drops output, reaches no service and uses `outbound`.
     pub fn quiet(buckets: Arc<Buckets>, outbound: Arc<crate::wasi::outgoing::Client>) -> Self {
-        Self { buckets, calls: Arc::new(NoCalls), output: Arc::new(Quiet), watch: Arc::new(Quiet), outbound, neighbours: false }
+        Self {
+            buckets,
+            volumes: None,
+            calls: Arc::new(NoCalls),
+            output: Arc::new(Quiet),
+            watch: Arc::new(Quiet),
+            outbound,
+            neighbours: false,
+        }
     }
 }
 
@@ -165,6 +241,8 @@ struct Quiet;
 
 impl Output for Quiet {
     fn write(&self, _: Stream, _: &[u8]) {}
+
+    fn log(&self, _: &Entry<'_>) {}
 }
 
 impl Watch for Quiet {
@@ -195,6 +273,16 @@ pub enum Error {
         pod: String,
         /// What happened.
         failure: Failure,
+    },
+    /// A volume could not be opened.
+    #[error("opening volume {path} of pod {pod}")]
+    Volume {
+        /// The pod.
+        pod: String,
+        /// Its name in the guest.
+        path: String,
+        /// Why.
+        source: std::io::Error,
     },
     /// A folder could not be opened.
     #[error("opening folder {path} for the guest")]

@@ -1,6 +1,7 @@
 //! The interfaces that guests may import, one file each.
 
 pub(crate) mod config;
+pub(crate) mod filesystem;
 pub(crate) mod keyvalue;
 pub mod outgoing;
 pub(crate) mod stdio;

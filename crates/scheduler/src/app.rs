@@ -25,7 +25,9 @@ pub mod word;
 
 pub use diff::{Change, Diff, Sort, diff};
 pub use expand::expand;
-pub use file::{AppFile, Build, Limits, Locked, OnFailure, Origin, Place, Probe, Restart, Rollout, Sandbox, ServiceFile, Settings, Uses};
+pub use file::{
+    AppFile, Build, Limits, Locked, OnFailure, Origin, Place, Probe, Restart, Rollout, Sandbox, ServiceFile, Settings, Uses, Volume,
+};
 pub use mistake::{Mistake, Mistakes, Place as FilePlace};
 pub use schema::schema;
 pub use source::{MOST_BYTES, Source};

@@ -13,7 +13,7 @@ use super::step::Assigned;
 use crate::gateway::local::Identity;
 use crate::instance::backoff::{Limits, duration};
 use crate::probe::Probes;
-use crate::sandbox::{Spec, Target};
+use crate::sandbox::{Spec, Target, VolumeGrant};
 
 /// Everything about a pod that does not change in its life.
 #[derive(Debug, Clone)]
@@ -146,9 +146,17 @@ fn sandbox(pod: &Pod, container: &Container, identity: &Identity) -> Result<Spec
     spec.reuse = number(names::REUSE)?.unwrap_or(spec.reuse);
     spec.keyvalue = list(pod, names::KEYVALUE);
     spec.call = list(pod, names::CALL);
+    spec.volumes = list(pod, names::VOLUMES).iter().map(|text| volume(text)).collect::<Result<_, _>>()?;
     let targets = list(pod, names::CONNECT);
     spec.connect = targets.iter().map(|target| target.parse::<Target>().map_err(|error| error.to_string())).collect::<Result<_, _>>()?;
     Ok(spec)
+}
+
+/// `/data=100Mi`.
+fn volume(text: &str) -> Result<VolumeGrant, String> {
+    let read = text.split_once('=').and_then(|(path, size)| Some(VolumeGrant { path: path.to_owned(), size: model::parse_memory(size)? }));
+    read.filter(|grant| grant.path.starts_with('/'))
+        .ok_or_else(|| format!("`{text}` of {} is not a volume: write /data=100Mi", names::VOLUMES))
 }
 
 fn limit<'a>(container: &'a Container, name: &str) -> Option<&'a Quantity> {
@@ -174,17 +182,20 @@ mod tests {
     #[test]
     fn limits_and_grants_come_from_the_pod_and_nothing_else_is_granted() {
         let annotations = json!({"wctl.dev/keyvalue": "users, stock", "wctl.dev/call": "inventory", "wctl.dev/time": "500ms",
-                                 "wctl.dev/concurrency": "7", "wctl.dev/connect": "https://api.test"});
+                                 "wctl.dev/concurrency": "7", "wctl.dev/connect": "https://api.test",
+                                 "wctl.dev/volumes": "/data=100Mi"});
         let wanted = wanted(&pod(annotations, json!({"limits": {"memory": "64Mi"}}))).expect("readable");
         assert_eq!(wanted.spec.memory, 64 << 20);
         assert_eq!(wanted.spec.time, Duration::from_millis(500));
         assert_eq!((wanted.spec.concurrency, wanted.spec.reuse), (7, 1));
         assert_eq!(wanted.spec.keyvalue, ["users", "stock"]);
         assert_eq!(wanted.spec.connect[0].to_string(), "https://api.test:443");
+        assert_eq!(wanted.spec.volumes, [VolumeGrant { path: "/data".into(), size: 100 << 20 }]);
         assert_eq!(wanted.spec.args, ["user", "-v"]);
         assert_eq!(wanted.identity.revision, "abc");
         let bare = super::wanted(&pod(json!({}), json!({}))).expect("readable");
         assert!(bare.spec.keyvalue.is_empty() && bare.spec.connect.is_empty() && bare.spec.call.is_empty());
+        assert!(bare.spec.volumes.is_empty());
     }
 
     #[test]
@@ -193,6 +204,7 @@ mod tests {
         assert_eq!(error.to_string(), "pod shop-user-1: `fast` of wctl.dev/time is not a time: write 5s or 500ms");
         assert!(wanted(&pod(json!({"wctl.dev/concurrency": "0"}), json!({}))).is_err());
         assert!(wanted(&pod(json!({"wctl.dev/connect": "api.test"}), json!({}))).is_err());
+        assert!(wanted(&pod(json!({"wctl.dev/volumes": "/data"}), json!({}))).is_err());
         assert!(wanted(&pod(json!({}), json!({"limits": {"memory": "lots"}}))).is_err());
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use artifact::Digest;
 use async_trait::async_trait;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::phase::{End, Reason};
 use super::{Health, Instance};
@@ -20,6 +20,7 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::probe::Finding;
 use crate::sandbox::{self, Failure, Guest};
+use crate::volumes::Volumes;
 use crate::wasi::outgoing;
 
 /// Where compiled code comes from.
@@ -69,6 +70,10 @@ pub struct Host {
     pub logs: Logs,
     /// Key-value buckets.
     pub buckets: Arc<Buckets>,
+    /// Folders that outlive pods.
+    pub volumes: Arc<Volumes>,
+    /// Told when a pod has gone for good: its App may be gone too.
+    pub departed: Arc<Notify>,
     /// Outgoing HTTP.
     pub outbound: Arc<outgoing::Client>,
     /// How many instances are prepared at a time.
@@ -183,6 +188,7 @@ impl Life {
         let identity = &wanted.identity;
         let host = sandbox::Host {
             buckets: self.host.buckets.clone(),
+            volumes: Some(self.host.volumes.clone()),
             calls: self.host.gateway.clone(),
             output: self.host.logs.pod(&identity.namespace, &identity.pod, &identity.uid).output(self.order.restarts),
             watch: health,

@@ -34,6 +34,21 @@ struct Line {
     t: String,
     r: u32,
     m: String,
+    /// Level and context of what was logged and not printed.
+    l: Option<String>,
+    #[serde(default)]
+    c: String,
+}
+
+impl Line {
+    /// As people read it: `WARN auth: no such user`, or what was printed.
+    fn text(&self) -> String {
+        match &self.l {
+            None => self.m.clone(),
+            Some(level) if self.c.is_empty() => format!("{level} {}", self.m),
+            Some(level) => format!("{level} {}: {}", self.c, self.m),
+        }
+    }
 }
 
 /// Where a reader is.
@@ -195,7 +210,8 @@ impl<'a> Text<'a> {
         if !late || self.restarts.is_some_and(|wanted| wanted != line.r) {
             return;
         }
-        let text = if self.query.timestamps { format!("{} {}\n", line.t, line.m) } else { format!("{}\n", line.m) };
+        let text = line.text();
+        let text = if self.query.timestamps { format!("{} {text}\n", line.t) } else { format!("{text}\n") };
         match self.query.tail {
             Some(most) => {
                 self.tail.push_back(text);

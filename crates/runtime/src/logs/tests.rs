@@ -1,6 +1,7 @@
 //! Logs: what is kept, followed, bounded and dropped.
 
 use super::*;
+use crate::sandbox::Level;
 use futures::StreamExt;
 
 fn logs(limits: Limits) -> (tempfile::TempDir, Logs) {
@@ -33,6 +34,26 @@ async fn lines_come_back_by_stream_of_bytes_tail_and_instance() {
 }
 
 use jiff::Timestamp;
+
+#[tokio::test]
+async fn what_is_logged_is_kept_with_its_level_and_bounded_like_what_is_printed() {
+    let (_folder, logs) = logs(Limits { rate: 1, burst: 100_000, ..Limits::default() });
+    let log = logs.pod("default", "hello-1", "u1");
+    let output = log.output(0);
+    let say = |level, context: &str, message: &str| output.log(&Entry { level, context, message });
+    output.write(Stream::Stdout, b"half a ");
+    say(Level::Warn, "auth", "no such user\nnor group\n");
+    output.write(Stream::Stdout, b"line\n");
+    say(Level::Info, "", "");
+    say(Level::Critical, "", &"ü".repeat(10_000));
+    log.flush(true);
+    let said = text(&log, Query::default()).await;
+    assert!(said.starts_with("WARN auth: no such user\nWARN auth: nor group\nhalf a line\nINFO \nCRITICAL ü"), "{said}");
+    assert_eq!((said.matches('ü').count(), said.matches("CRITICAL").count(), log.dropped()), (10_000, 2, 0));
+    (0..20).for_each(|_| say(Level::Debug, &"c".repeat(1_000_000), &"x".repeat(10_000)));
+    log.flush(true);
+    assert!(log.dropped() > 80_000 && size(&log.folder) < 120_000, "{} were dropped", log.dropped());
+}
 
 #[tokio::test]
 async fn a_follower_sees_each_line_once_across_a_rotation() {

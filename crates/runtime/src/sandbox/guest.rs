@@ -52,7 +52,7 @@ impl Guest {
         if linked.http.is_none() && linked.run.is_none() {
             return Err(Error::NothingToRun { pod });
         }
-        let grants = Grants::new(spec, host);
+        let grants = Grants::new(spec, host).await?;
         grants.check_dirs()?;
         let guest = Self(Arc::new(Shared { grants, engine: code.component.engine().clone(), linked, idle: Mutex::default() }));
         guest.fits(&code).and(guest.try_start().await).map_err(|failure| Error::Start { pod, failure })?;

@@ -51,6 +51,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine, abi: Abi) -> wasmtime::Result<Li
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         p3::add_to_linker(&mut linker)?;
     }
+    wasi::filesystem::link(&mut linker, abi)?;
     Ok(linker)
 }
 

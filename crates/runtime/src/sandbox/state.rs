@@ -5,14 +5,17 @@ use std::time::Instant;
 
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::{Budget, Meter};
 use super::cpu::Share;
 use super::run::Progress;
-use super::{Error, Host, Spec, Stdio, Stream, Trace, wasmtime_error};
+use super::{Error, Host, Spec, Stdio, Stream, Trace, VolumeGrant, wasmtime_error};
 use crate::engine;
+use crate::volumes::VolumeId;
+use crate::wasi::filesystem::{Mount, Mounts, View as FilesView};
 use crate::wasi::keyvalue::View as KeyvalueView;
 use crate::wasi::outgoing::{Allowance, Hooks};
 use crate::wasi::stdio::Printer;
@@ -37,14 +40,20 @@ pub(crate) struct Grants {
     /// Its share of CPU time, if it is bounded.
     pub share: Option<Arc<Share>>,
     pub allowance: Arc<Allowance>,
+    mounts: Arc<[Arc<Mount>]>,
 }
 
 impl Grants {
-    pub fn new(spec: Spec, host: Host) -> Arc<Self> {
+    /// Opens the volumes, which may take a while.
+    pub async fn new(spec: Spec, host: Host) -> Result<Arc<Self>, Error> {
         let budget = Budget::new(spec.concurrency, spec.memory);
         let allowance = Arc::new(Allowance::new(&spec, &host));
         let share = spec.cpu.map(Share::new);
-        Arc::new(Self { spec, host, budget, share, allowance })
+        let mut mounts = Vec::new();
+        for grant in &spec.volumes {
+            mounts.push(mount(&spec, &host, grant).await?);
+        }
+        Ok(Arc::new(Self { mounts: mounts.into(), spec, host, budget, share, allowance }))
     }
 
     /// Opens the folders once, so that a mistake shows when the pod is prepared.
@@ -58,6 +67,17 @@ impl Grants {
     }
 }
 
+async fn mount(spec: &Spec, host: &Host, grant: &VolumeGrant) -> Result<Arc<Mount>, Error> {
+    let failed = |source| Error::Volume { pod: spec.pod.name.clone(), path: grant.path.clone(), source };
+    let (Some(volumes), Some(app)) = (host.volumes.clone(), spec.pod.app.clone()) else {
+        return Err(failed(std::io::Error::other("volumes are for services of an app on a node; put the service into an app")));
+    };
+    let id = VolumeId { namespace: spec.pod.namespace.clone(), app, service: spec.pod.service.clone(), path: grant.path.clone() };
+    let volume = tokio::task::spawn_blocking(move || volumes.volume(&id)).await;
+    let volume = volume.map_err(std::io::Error::from).and_then(|opened| opened).map_err(failed)?;
+    Ok(Mount::new(volume, grant.path.clone(), grant.size, host.output.clone()))
+}
+
 fn perms(read_only: bool) -> FsPerms {
     if read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite }
 }
@@ -68,6 +88,7 @@ pub(crate) struct State {
     pub meter: Meter,
     pub hooks: Hooks,
     pub grants: Arc<Grants>,
+    mounts: Mounts,
     /// The call that is being served.
     progress: Option<Arc<Progress>>,
     /// Made when the guest first asks: many a request is answered without it.
@@ -85,8 +106,9 @@ impl State {
             table,
             meter: Meter::new(grants.budget.clone()),
             hooks: Hooks::new(grants.allowance.clone()),
+            mounts: Mounts::new(grants.spec.dirs.len(), grants.mounts.clone()),
             // Folders are opened now, where a failure can still be told.
-            wasi: if grants.spec.dirs.is_empty() { None } else { Some(with_dirs(&grants)?) },
+            wasi: if grants.spec.dirs.is_empty() && grants.mounts.is_empty() { None } else { Some(with_dirs(&grants)?) },
             http,
             progress: None,
             grants,
@@ -106,6 +128,12 @@ impl State {
     /// Sets what the guest's own requests inherit from the one that is being served.
     pub fn set_trace(&mut self, trace: Option<Trace>) {
         self.hooks.trace = trace;
+    }
+
+    /// The guest's view of its folders.
+    pub fn files(&mut self) -> FilesView<'_> {
+        let inner = WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table };
+        FilesView { inner, mounts: &mut self.mounts }
     }
 
     /// The guest's view of its buckets.
@@ -149,6 +177,7 @@ fn with_dirs(grants: &Grants) -> wasmtime::Result<WasiCtx> {
     for dir in &grants.spec.dirs {
         wasi.preopened_dir(&dir.host, &dir.guest, perms(dir.read_only))?;
     }
+    grants.mounts.iter().try_for_each(|mount| mount.open(&mut wasi))?;
     Ok(wasi.build())
 }
 

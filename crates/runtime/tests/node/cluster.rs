@@ -35,7 +35,7 @@ pub struct Cluster {
     stop_server: CancellationToken,
     node: Option<JoinHandle<Result<(), runtime::node::Error>>>,
     server: Option<JoinHandle<Result<(), server::Error>>>,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
     _turn: tokio::sync::MutexGuard<'static, ()>,
 }
 
@@ -70,7 +70,7 @@ impl Cluster {
         let http = listener.local_addr().expect("an address");
         let node = tokio::spawn(node.run(listener, stop_node.clone().cancelled_owned()));
         let image = format!("hostile@{digest}");
-        Cluster { client, http, handle, image, stop_node, stop_server, node: Some(node), server: Some(server), _data: data, _turn: turn }
+        Cluster { client, http, handle, image, stop_node, stop_server, node: Some(node), server: Some(server), data, _turn: turn }
     }
 
     /// A Deployment of the hostile guest with its Service and its route `NAME.localhost`.
@@ -118,6 +118,11 @@ impl Cluster {
         let api = Api::<k8s_openapi::api::apps::v1::Deployment>::default_namespaced(self.client.clone());
         let patch = Patch::Merge(json!({"spec": {"template": template}}));
         api.patch(name, &PatchParams::default(), &patch).await.expect("patched");
+    }
+
+    /// The node's own folder.
+    pub fn node_folder(&self) -> std::path::PathBuf {
+        self.data.path().join("node")
     }
 
     pub fn pods(&self) -> Api<Pod> {

@@ -9,3 +9,4 @@ mod healing;
 mod network;
 mod rolling;
 mod talking;
+mod volumes;

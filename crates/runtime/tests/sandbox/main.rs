@@ -9,3 +9,4 @@ mod heads;
 mod hostile;
 mod outgoing;
 mod support;
+mod volumes;

@@ -11,7 +11,7 @@ use runtime::body::{self, Body};
 use runtime::cache::{Cache, Code, Compiler};
 use runtime::engine::{self, Engines};
 use runtime::keyvalue::{Buckets, Limits};
-use runtime::sandbox::{Error, Failure, Guest, Host, Output, PodIdentity, Spec, Stream, Watch};
+use runtime::sandbox::{Entry, Error, Failure, Guest, Host, Level, Output, PodIdentity, Spec, Stream, Watch};
 use runtime::wasi::outgoing::Client;
 
 use crate::guests;
@@ -48,12 +48,18 @@ pub struct Seen {
     pub stdout: Mutex<Vec<u8>>,
     pub stderr: Mutex<Vec<u8>>,
     pub failures: Mutex<Vec<Failure>>,
+    /// Level, context and message of each entry.
+    pub entries: Mutex<Vec<(Level, String, String)>>,
 }
 
 impl Output for Seen {
     fn write(&self, stream: Stream, bytes: &[u8]) {
         let into = if stream == Stream::Stdout { &self.stdout } else { &self.stderr };
         into.lock().extend_from_slice(bytes);
+    }
+
+    fn log(&self, entry: &Entry<'_>) {
+        self.entries.lock().push((entry.level, entry.context.into(), entry.message.into()));
     }
 }
 

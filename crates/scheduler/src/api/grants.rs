@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::app::quantity::Memory;
+use crate::app::word::is_mount;
 use crate::kinds::Kind;
 use crate::names;
 
@@ -71,6 +73,11 @@ fn is_host(host: &str) -> bool {
     is_subdomain(host.strip_prefix("*.").unwrap_or(host)) && !numeric
 }
 
+/// `/data=100Mi`.
+fn is_volume(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(path, size)| is_mount(path) && size.parse::<Memory>().is_ok())
+}
+
 /// `5s`, `500ms`, `2m`, in milliseconds.
 pub(super) fn milliseconds(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -100,6 +107,7 @@ pub(super) fn malformed(kind: &Kind, object: &Value) -> Vec<Cause> {
     let whole = |text: &str| text.parse::<u32>().is_ok_and(|n| n > 0);
     check(names::CONNECT, &all(|t| target(t).is_some()), "a list of targets such as https://api.mail.example:443 or tcp://db.example:5432");
     check(names::KEYVALUE, &all(is_label_name), "a list of bucket names: lower-case letters, digits or '-'");
+    check(names::VOLUMES, &all(is_volume), "a list of volumes such as /data=100Mi,/cache=1Gi");
     check(names::CALL, &all(is_label_name), "a list of services of the same app");
     check(names::TIME, &|text| milliseconds(text).is_some_and(|ms| ms > 0), "a time such as 5s or 500ms");
     check(names::CONCURRENCY, &whole, "a whole number from 1");
@@ -136,12 +144,23 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_has_a_place_and_a_size() {
+        assert!(is_volume("/data=100Mi") && is_volume("/var/lib/x_1.y=1Gi"));
+        for bad in
+            ["/data", "data=1Mi", "/=1Mi", "/a//b=1Mi", "/../x=1Mi", "/a/.=1Mi", "/a:b=1Mi", "/ü=1Mi", "/data=", "/data=1", "/data=many"]
+        {
+            assert!(!is_volume(bad), "{bad}");
+        }
+        assert!(!is_volume(&format!("/{}=1Mi", "x".repeat(60))));
+    }
+
+    #[test]
     fn an_annotation_that_is_not_understood_is_refused_by_name() {
-        let annotations =
-            json!({ "wctl.dev/connect": "https://a, b", "wctl.dev/time": "5", "wctl.dev/concurrency": "0", "wctl.dev/keyvalue": "../x" });
+        let annotations = json!({ "wctl.dev/connect": "https://a, b", "wctl.dev/time": "5", "wctl.dev/concurrency": "0", "wctl.dev/keyvalue": "../x",
+                    "wctl.dev/volumes": "/../x=1Mi" });
         let object = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
         let fields: Vec<String> = malformed(&DEPLOYMENT, &object).into_iter().map(|c| c.field).collect();
         let at = |name: &str| format!("spec.template.metadata.annotations[wctl.dev/{name}]");
-        assert_eq!(fields, ["connect", "keyvalue", "time", "concurrency"].map(at));
+        assert_eq!(fields, ["connect", "keyvalue", "volumes", "time", "concurrency"].map(at));
     }
 }

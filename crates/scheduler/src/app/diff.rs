@@ -134,6 +134,21 @@ impl Changes {
                 self.say(Sort::Withdrawn, format!("will no longer {verb} {noun}{withdrawn}"));
             }
         }
+        self.volumes(old, new);
+    }
+
+    fn volumes(&mut self, old: Option<&Settings>, new: Option<&Settings>) {
+        let none = BTreeMap::new();
+        let (old, new) = (old.map_or(&none, |s| &s.uses.volumes), new.map_or(&none, |s| &s.uses.volumes));
+        for (path, volume) in new {
+            match old.get(path) {
+                None => self.say(Sort::Granted, format!("will newly keep up to {} of files in {path}", volume.size)),
+                Some(before) => self.changed(Sort::Limits, &format!("the size of its volume {path}"), before.size, volume.size),
+            }
+        }
+        for path in old.keys().filter(|path| !new.contains_key(*path)) {
+            self.say(Sort::Withdrawn, format!("will no longer keep files in {path}"));
+        }
     }
 
     fn added(&mut self, service: &ServiceSpec) {

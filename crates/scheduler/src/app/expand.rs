@@ -111,7 +111,7 @@ impl Service<'_> {
     /// What a Pod has no field for. Time, concurrency and reuse are always written: a later default changes no running app.
     fn template_annotations(&self) -> Value {
         let Settings { limits, sandbox, uses, place, restart, .. } = self.settings();
-        let Uses { keyvalue, connect, call, .. } = uses;
+        let Uses { keyvalue, connect, call, volumes, .. } = uses;
         let mut annotations = Map::new();
         self.typed(&mut annotations);
         let mut put = |name: &str, value: Option<String>| {
@@ -122,6 +122,7 @@ impl Service<'_> {
         put(names::KEYVALUE, listed(keyvalue));
         put(names::CONNECT, listed(connect));
         put(names::CALL, listed(call));
+        put(names::VOLUMES, listed(&volumes.iter().map(|(path, volume)| format!("{path}={}", volume.size)).collect()));
         put(names::TIME, Some(limits.time.to_string()));
         put(names::CONCURRENCY, Some(limits.concurrency.to_string()));
         put(names::REUSE, Some(sandbox.reuse.to_string()));

@@ -221,6 +221,19 @@ pub struct Uses {
     /// Services of the same app.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub call: BTreeSet<String>,
+    /// Folders of the node, by where the guest sees them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Volume>,
+    #[serde(flatten)]
+    #[doc(hidden)]
+    pub unknown: Unknown,
+}
+
+/// A folder of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// The most that it holds.
+    pub size: Memory,
     #[serde(flatten)]
     #[doc(hidden)]
     pub unknown: Unknown,

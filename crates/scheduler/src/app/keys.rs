@@ -143,12 +143,17 @@ static USES: &[Key] = &[
     key("secrets", List(&Scalar(&word::SECRET)), "none", "Secrets (`wctl secret set NAME`), each an environment variable."),
     key("connect", List(&Scalar(&word::TARGET)), "none", "Where HTTP may go: `https://host:443`, `http://host:8080`."),
     key("call", List(&Scalar(&word::CALLEE)), "none", "Services of the same app that it calls as `http://NAME.internal`."),
-    later("volumes", Named(&word::MOUNT, &Map(VOLUME)), "none", "Folders that outlive the pod."),
+    key(
+        "volumes",
+        Named(&word::MOUNT, &Map(VOLUME)),
+        "none",
+        "Folders of the node that outlive the pod, by the path at which the guest sees them.",
+    ),
     later("blobs", List(&Scalar(&word::BUCKET)), "none", "Buckets of `wasi:blobstore`."),
     later("listen", List(&Scalar(&word::LISTEN)), "none", "Ports other than HTTP that it listens on."),
 ];
 
-static VOLUME: &[Key] = &[required("size", Scalar(&word::MEMORY), "The most that it holds.")];
+static VOLUME: &[Key] = &[required("size", Scalar(&word::SIZE), "The most that it holds; each name counts 4Ki beside its content.")];
 
 static RETRY: &[Key] = &[
     key("attempts", Whole(1, 10), "`1`", "How often one request is tried again."),

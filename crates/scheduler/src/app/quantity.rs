@@ -59,6 +59,13 @@ impl FromStr for Memory {
     type Err = Problem;
 
     fn from_str(text: &str) -> Result<Self, Problem> {
+        Memory::read(text, "memory that a pod may have")
+    }
+}
+
+impl Memory {
+    /// Reads an amount of what `what` names.
+    pub(super) fn read(text: &str, what: &str) -> Result<Memory, Problem> {
         let (number, unit) = split(text);
         let wrong = || Problem::new(format!("`{}` is not an amount of memory; write it like 64Mi, 64M or 1Gi", shown(text)));
         if number.is_empty() {
@@ -67,7 +74,7 @@ impl FromStr for Memory {
         if !unit.is_empty() && !MEMORY_UNITS.iter().any(|(name, _)| *name == unit) {
             return Err(memory_unit_meant(number, unit).map_or_else(wrong, |meant| Problem { meant: Some(meant), ..wrong() }));
         }
-        let too_much = || Problem::new(format!("`{}` is more than the most memory that a pod may have, {}", shown(text), Memory::MOST));
+        let too_much = || Problem::new(format!("`{}` is more than the most {what}, {}", shown(text), Memory::MOST));
         if !is_plain(number) {
             return Err(wrong());
         }
@@ -78,7 +85,7 @@ impl FromStr for Memory {
             return Err(too_much());
         }
         if bytes < Memory::LEAST.0 {
-            let message = format!("`{}` is {bytes} bytes, less than the least memory that a pod may have, {}", shown(text), Memory::LEAST);
+            let message = format!("`{}` is {bytes} bytes, less than the least {what}, {}", shown(text), Memory::LEAST);
             return Err(Problem { meant: unit.is_empty().then(|| format!("{number}Mi")), ..Problem::new(message) });
         }
         Ok(Memory(bytes))

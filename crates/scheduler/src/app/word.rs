@@ -62,6 +62,8 @@ words! {
     BUCKET = "bucket", r"^[a-z0-9][-_a-z0-9]{0,62}$", |t| bucket(t);
     /// An amount of memory.
     MEMORY = "amount of memory", r"^[0-9]+(\.[0-9]+)?([KMGT]i|[kMGT])?$", |t| t.parse().map(|m: Memory| json!(m));
+    /// What a volume may hold.
+    SIZE = "amount of storage", r"^[0-9]+(\.[0-9]+)?([KMGT]i|[kMGT])?$", |t| Memory::read(t, "storage that a volume may have").map(|m| json!(m));
     /// An amount of CPU.
     CPU = "amount of CPU", r"^[0-9]+(\.[0-9]+)?m?$", |t| t.parse().map(|c: Cpu| json!(c));
     /// How long one request may take.
@@ -95,7 +97,7 @@ words! {
     /// A port that a guest listens on.
     LISTEN = "port/protocol", r"^[0-9]{1,5}/(tcp|udp)$", |t| listen(t);
     /// Where a volume is seen by the guest.
-    MOUNT = "absolute path", r"^/", |t| mount(t);
+    MOUNT = "absolute path", r"^(/[A-Za-z0-9._-]+)+$", |t| mount(t);
     /// One pod on each node, instead of a number.
     EACH_NODE = "`each-node`", "^each-node$", |t| one_of(t, &["each-node"]).and(Err(Problem::later("`each-node`")));
 }
@@ -296,9 +298,16 @@ fn listen(text: &str) -> Result<Value, Problem> {
 }
 
 fn mount(text: &str) -> Result<Value, Problem> {
-    let plain = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")));
-    if !plain || text.contains(['\0', '\\']) {
-        return Err(Problem::new(format!("`{}` is not a place for a volume; write an absolute path like /data", shown(text))));
+    if !is_mount(text) {
+        let rule = "write an absolute path like /data, of at most 60 letters, digits, `.`, `_`, `-` and `/`";
+        return Err(Problem::new(format!("`{}` is not a place for a volume; {rule}", shown(text))));
     }
     Ok(text.into())
+}
+
+/// Whether a volume may be seen there.
+pub(crate) fn is_mount(text: &str) -> bool {
+    let part =
+        |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    text.len() <= 60 && text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part))
 }

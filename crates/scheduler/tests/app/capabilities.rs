@@ -61,6 +61,27 @@ fn h26_a_target_with_two_readings_is_refused() {
 }
 
 #[test]
+fn a_volume_is_at_a_plain_path_and_has_a_size() {
+    check(
+        "app: hello\nimage: ./a.wasm\nuses: { volumes: { /data/../etc: { size: 1Mi }, data: { size: 1 }, /d: {} } }\n",
+        "
+app.yaml:3:20: `/data/../etc` is not a place for a volume; write an absolute path like /data, of at most 60 letters, digits, `.`, `_`, `-` and `/`
+  3 | uses: { volumes: { /data/../etc: { size: 1Mi }, data: { size: 1 }, /d: {} } }
+    |                    ^^^^^^^^^^^^
+app.yaml:3:49: `data` is not a place for a volume; write an absolute path like /data, of at most 60 letters, digits, `.`, `_`, `-` and `/`
+  3 | uses: { volumes: { /data/../etc: { size: 1Mi }, data: { size: 1 }, /d: {} } }
+    |                                                 ^^^^
+app.yaml:3:63: `1` is 1 bytes, less than the least storage that a volume may have, 1Mi
+  3 | uses: { volumes: { /data/../etc: { size: 1Mi }, data: { size: 1 }, /d: {} } }
+    |                                                               ^ did you mean `1Mi`?
+app.yaml:3:72: `size` is missing: the most that it holds; each name counts 4Ki beside its content
+  3 | uses: { volumes: { /data/../etc: { size: 1Mi }, data: { size: 1 }, /d: {} } }
+    |                                                                        ^
+",
+    );
+}
+
+#[test]
 fn calls_go_to_services_of_the_app() {
     check(
         "app: shop\nservices:\n  user: { image: ./a.wasm }\n  cart: { image: ./b.wasm, uses: { call: [usr, billing] } }\n",

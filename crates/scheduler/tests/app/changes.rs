@@ -17,13 +17,14 @@ fn a_new_app_says_first_what_it_may_reach() {
 app: shop
 services:
   user: { image: ghcr.io/acme/user:1, replicas: 2, route: shop.localhost/users }
-  checkout: { image: ./c.wasm, uses: { call: [user], secrets: [KEY], keyvalue: [orders], connect: [https://api.pay.example] } }
+  checkout: { image: ./c.wasm, uses: { call: [user], secrets: [KEY], keyvalue: [orders], connect: [https://api.pay.example], volumes: { /data: { size: 1Gi } } } }
 ",
         "
 checkout will newly reach https://api.pay.example:443
 checkout will newly call user
 checkout will newly get the secret KEY
 checkout will newly read and write the bucket orders
+checkout will newly keep up to 1Gi of files in /data
 checkout is new, with 1 pod of ./c.wasm (sha256:000001310c6a)
 user is new, with 2 pods of ghcr.io/acme/user:1 (sha256:13df010261c1)
 user will be reached at shop.localhost/users
@@ -92,6 +93,13 @@ the rollout changes what it does on failure from rollback to pause
 }
 
 #[test]
+fn a_volume_of_another_size_is_no_other_volume() {
+    let volume = |size: &str| format!("app: hello\nimage: ./a.wasm\nuses: {{ volumes: {{ /data: {{ size: {size} }} }} }}\n");
+    check(Some(&volume("1Mi")), &volume("2Mi"), "hello changes the size of its volume /data from 1Mi to 2Mi");
+    check(Some(&volume("1Mi")), "app: hello\nimage: ./a.wasm\n", "hello will no longer keep files in /data");
+}
+
+#[test]
 fn no_change_says_so() {
     let app = "app: hello\nimage: ./a.wasm\n";
     check(Some(app), app, "no change");
@@ -127,6 +135,7 @@ fn each_field_of_a_service_shows_in_a_diff() {
         "uses: { secrets: [X] }",
         "uses: { connect: [https://x] }",
         "uses: { call: [hello] }",
+        "uses: { volumes: { /data: { size: 1Mi } } }",
         "place: { spread: zone }",
         "place: { require: { a: b } }",
         "restart: { backoff: 1s..2s }",

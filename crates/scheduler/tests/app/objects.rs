@@ -36,7 +36,7 @@ services:
     probe: { path: /healthz, every: 10s, timeout: 2s, fail: 4 }
     limits: { memory: 64Mi, cpu: 200m, time: 5s, concurrency: 50 }
     sandbox: { reuse: 7 }
-    uses: { keyvalue: [users, carts], secrets: [DB_URL], connect: [https://api.mail.example], call: [cart] }
+    uses: { keyvalue: [users, carts], secrets: [DB_URL], connect: [https://api.mail.example], call: [cart], volumes: { /data: { size: 100Mi }, /var/tmp: { size: 1Gi } } }
     place: { spread: zone, require: { disk: ssd } }
     restart: { backoff: 1s..20s, reset: 5m }
   cart: { image: ./cart.wasm }
@@ -69,7 +69,7 @@ fn a_service_becomes_a_deployment_a_service_and_an_ingress() {
                     "metadata": {
                         "labels": labels,
                         "annotations": {
-                            "wctl.dev/image": "ghcr.io/acme/user:1", "wctl.dev/keyvalue": "carts,users", "wctl.dev/connect": "https://api.mail.example:443",
+                            "wctl.dev/image": "ghcr.io/acme/user:1", "wctl.dev/keyvalue": "carts,users", "wctl.dev/volumes": "/data=100Mi,/var/tmp=1Gi", "wctl.dev/connect": "https://api.mail.example:443",
                             "wctl.dev/call": "cart", "wctl.dev/time": "5s", "wctl.dev/concurrency": "50", "wctl.dev/reuse": "7",
                             "wctl.dev/restart-backoff": "1s..20s", "wctl.dev/restart-reset": "5m", "wctl.dev/spread": "zone",
                         },
@@ -193,7 +193,7 @@ fn what_comes_over_the_api_is_held_to_the_same_rules() {
     let spec = json!({
         "services": {
             "a": { "image": "ghcr.io/acme/a:1", "replicas": -1, "limits": { "memory": "64", "concurrency": "7" }, "route": ["x.example"] },
-            "b": { "image": image, "route": [{ "host": "x.example" }], "uses": { "call": ["c"], "connect": ["https://u@h"], "volumes": {} }, "build": "." },
+            "b": { "image": image, "route": [{ "host": "x.example" }], "uses": { "call": ["c"], "connect": ["https://u@h"], "listen": [] }, "build": "." },
             "C": { "image": image, "scale": { "max": 1 } },
         },
         "rollout": { "surge": 0 },
@@ -208,7 +208,7 @@ fn what_comes_over_the_api_is_held_to_the_same_rules() {
         "services.b.route.0: `x.example` leads to the service `a` already",
         "services.b.uses.call.0: the app has no service `c` to call",
         "spec.services.b.uses.connect.0: `https://u@h` is not a target",
-        "spec.services.b.uses.volumes: not yet",
+        "spec.services.b.uses.listen: not yet",
         "spec.services.b.build: the field `build` is not known to this server (wctl VERSION)",
         "spec.services.C: `C` cannot be a name",
         "spec.services.C.scale: not yet",

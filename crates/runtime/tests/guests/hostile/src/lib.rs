@@ -5,9 +5,7 @@ mod buckets;
 use wasip2::clocks::monotonic_clock;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::outgoing_handler;
-use wasip2::http::types::{
-    Fields, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
-};
+use wasip2::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme};
 use wasip2::io::streams::OutputStream;
 use wasip2::random::random::get_random_bytes;
 
@@ -81,13 +79,20 @@ impl Guest for Hostile {
             "/leak-body" => stream(out, None, |_| ()),
             "/long-body" => stream(out, Some("3"), |_| ()),
             "/short-body" => stream(out, Some("300"), |_| ()),
-            "/endless" => stream(out, None, |write| {
-                while write.blocking_write_and_flush(&[b'x'; 4096]).is_ok() {}
-            }),
+            "/endless" => stream(out, None, |write| while write.blocking_write_and_flush(&[b'x'; 4096]).is_ok() {}),
             "/fetch" => answer(out, fetch(query).as_bytes()),
+            "/keep" => answer(out, keep(query).as_bytes()),
             "/keyvalue" => answer(out, buckets::act(query).as_bytes()),
             _ => answer(out, b"what?"),
         }
+    }
+}
+
+/// `PATH|TEXT` keeps a text in a file, `PATH` says what was kept.
+fn keep(what: &str) -> String {
+    match what.split_once('|') {
+        Some((path, text)) => format!("{:?}", std::fs::write(path, text).map_err(|error| error.kind())),
+        None => std::fs::read_to_string(what).unwrap_or_else(|error| format!("{:?}", error.kind())),
     }
 }
 
@@ -193,7 +198,8 @@ fn headers(out: ResponseOutparam, count: usize, size: usize) {
 
 fn hop(out: ResponseOutparam) {
     let fields = Fields::new();
-    for (name, value) in [("connection", "x-private"), ("transfer-encoding", "chunked"), ("te", "gzip"), ("trailer", "x"), ("x-kept", "1")] {
+    for (name, value) in [("connection", "x-private"), ("transfer-encoding", "chunked"), ("te", "gzip"), ("trailer", "x"), ("x-kept", "1")]
+    {
         let _ = fields.append(name, value.as_bytes());
     }
     let body = respond(out, fields);

@@ -1,5 +1,7 @@
 //! A 0.3 HTTP guest that misbehaves in the way that the request's path names.
 
+mod files;
+
 use wasip3::exports::http::handler::Guest;
 use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 use wasip3::{wit_bindgen, wit_future, wit_stream};
@@ -26,6 +28,7 @@ impl Guest for Hostile {
             "/trap-body" => Ok(answer(vec![b'x'; 200_000], After::Trap)),
             "/spin-body" => Ok(answer(vec![b'x'; 200_000], After::Spin)),
             "/stall-body" => Ok(answer(vec![b'x'; 200_000], After::Stall)),
+            "/files" => Ok(answer(files::act(query).await.into_bytes(), After::Finish)),
             "/fetch" => Ok(answer(fetch(query).await.into_bytes(), After::Finish)),
             _ => Ok(answer(b"hello".to_vec(), After::Finish)),
         }
