@@ -3,5 +3,6 @@
 pub(crate) mod config;
 pub(crate) mod filesystem;
 pub(crate) mod keyvalue;
+pub(crate) mod logging;
 pub mod outgoing;
 pub(crate) mod stdio;

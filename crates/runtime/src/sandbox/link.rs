@@ -28,7 +28,7 @@ pub(crate) enum RunPre {
 }
 
 /// The interfaces that a component may import, without versions.
-pub const OFFERED: [&str; 9] = [
+pub const OFFERED: [&str; 10] = [
     "wasi:cli",
     "wasi:clocks",
     "wasi:config",
@@ -36,6 +36,7 @@ pub const OFFERED: [&str; 9] = [
     "wasi:http",
     "wasi:io",
     "wasi:keyvalue (0.2.0-draft, 0.2.0-draft2)",
+    "wasi:logging (0.1.0-draft)",
     "wasi:random",
     "wasi:sockets",
 ];
@@ -47,6 +48,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine, abi: Abi) -> wasmtime::Result<Li
     p2::add_only_http_to_linker_async(&mut linker)?;
     wasi::config::link(&mut linker)?;
     wasi::keyvalue::link(&mut linker)?;
+    wasi::logging::link(&mut linker)?;
     if abi == Abi::P3 {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         p3::add_to_linker(&mut linker)?;

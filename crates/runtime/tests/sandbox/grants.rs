@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use runtime::keyvalue::{Buckets, Limits};
-use runtime::sandbox::{Error, Guest, Host, PodIdentity, Spec};
+use runtime::sandbox::{Error, Guest, Host, Level, PodIdentity, Spec};
 
 use crate::support::{Seen, code, get, guest, guest_with, host, spec, text, world};
 
@@ -20,6 +20,37 @@ async fn what_a_guest_prints_goes_to_its_output() {
     assert_eq!(get(&guest, "/print").await, "printed");
     assert_eq!(*seen.stdout.lock(), b"to stdout\n");
     assert_eq!(*seen.stderr.lock(), b"to stderr\n");
+}
+
+#[tokio::test]
+async fn what_a_guest_logs_goes_to_its_output_with_its_level() {
+    let seen = Arc::<Seen>::default();
+    let guest = guest_with("hostile", spec(), &seen).await.unwrap();
+    for level in ["trace", "debug", "info", "warn", "error", "critical"] {
+        assert_eq!(get(&guest, &format!("/log?{level}|auth|no%20user|{level}")).await, "logged");
+    }
+    let levels = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical];
+    let want = levels.map(|level| (level, "auth".to_owned(), format!("no%20user|{}", level.word().to_lowercase())));
+    assert_eq!(*seen.entries.lock(), want);
+    assert!(seen.stdout.lock().is_empty() && seen.stderr.lock().is_empty());
+}
+
+#[tokio::test]
+async fn logging_is_offered_under_the_names_that_tools_give_it_and_no_other() {
+    let levels = r#"(type $l (enum "trace" "debug" "info" "warn" "error" "critical")) (export "level" (type $e (eq $l)))"#;
+    let log = r#"(export "log" (func (param "level" $e) (param "context" string) (param "message" string)))"#;
+    for (name, offered) in [
+        ("wasi:logging/logging@0.1.0-draft", true),
+        ("wasi:logging/logging", true),
+        ("wasi:logging/logging@0.2.0", false),
+        ("wasi:logging/tracing", false),
+    ] {
+        let wat = format!(r#"(component (import "{name}" (instance {levels} {log})))"#);
+        let prepared = Guest::prepare(&world().engines, text(&wat).await.unwrap(), spec(), host(&Default::default())).await;
+        let linked = matches!(prepared, Err(Error::NothingToRun { .. }));
+        let refused = matches!(&prepared, Err(Error::Link { message, .. }) if message.contains(name) && message.contains("wasi:logging (0.1.0-draft)"));
+        assert_eq!((linked, refused), (offered, !offered), "{name}: {:?}", prepared.err());
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! A 0.2 HTTP guest that misbehaves in the way that the request's path names.
 
 mod buckets;
+mod logged {
+    wit_bindgen::generate!({ path: "../../../../../wit/wasi-logging", world: "imports", generate_all });
+}
 
 use wasip2::clocks::monotonic_clock;
 use wasip2::exports::http::incoming_handler::Guest;
@@ -29,6 +32,10 @@ impl Guest for Hostile {
                 println!("to stdout");
                 eprintln!("to stderr");
                 answer(out, b"printed");
+            }
+            "/log" => {
+                log(query);
+                answer(out, b"logged");
             }
             "/echo" => echo(request, out),
             _ if path.starts_with("/reflect") => {
@@ -86,6 +93,21 @@ impl Guest for Hostile {
             _ => answer(out, b"what?"),
         }
     }
+}
+
+/// `LEVEL|CONTEXT|MESSAGE`
+fn log(what: &str) {
+    use logged::wasi::logging::logging::{Level, log};
+    let parts: Vec<&str> = what.splitn(3, '|').collect();
+    let level = match parts[0] {
+        "trace" => Level::Trace,
+        "debug" => Level::Debug,
+        "info" => Level::Info,
+        "warn" => Level::Warn,
+        "error" => Level::Error,
+        _ => Level::Critical,
+    };
+    log(level, parts[1], parts[2]);
 }
 
 /// `PATH|TEXT` keeps a text in a file, `PATH` says what was kept.
