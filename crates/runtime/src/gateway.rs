@@ -5,6 +5,7 @@ pub mod answer;
 pub mod head;
 pub mod listen;
 pub mod local;
+pub mod trace;
 pub mod track;
 
 mod calls;
@@ -28,7 +29,7 @@ use tokio::sync::{Notify, broadcast, watch as latest};
 
 use crate::body::Body;
 use crate::metrics::Metrics;
-use crate::sandbox::{Failure, Trace};
+use crate::sandbox::Failure;
 use access::{Access, Record};
 use answer::{REQUEST_ID, Refusal};
 use head::Peer;
@@ -101,6 +102,7 @@ struct Arrival {
     uri: Uri,
     since: Instant,
     at: Timestamp,
+    trace: trace::Place,
 }
 
 impl Gateway {
@@ -189,6 +191,7 @@ impl Gateway {
             uri: request.uri().clone(),
             since,
             at: Timestamp::now(),
+            trace: trace::Place::of(request.headers()),
         };
         let service = match host {
             Ok(_) => self.find(&arrival, door),
@@ -196,6 +199,7 @@ impl Gateway {
         };
         let Some(service) = service else { return self.refuse(arrival, self.without_route(), None, None) };
         head::rewrite(request.headers_mut(), &arrival.host, &arrival.id, peer);
+        arrival.trace.put(request.headers_mut());
         name_authority(&mut request, &arrival.host);
         match self.ask(&service, request, &arrival.id).await {
             Ok((response, held)) => self.pass_on(arrival, response, held),
@@ -223,7 +227,8 @@ impl Gateway {
         let Some(held) = local.hold() else { return Err(Refusal::NoEndpoint.into()) };
         if held.instance.calls {
             // Only those who can call others pay for it.
-            request.extensions_mut().insert(Trace { id: id.clone(), hops: 0 });
+            let trace = trace::inherited(request.headers(), id.clone(), 0);
+            request.extensions_mut().insert(trace);
         }
         let spare = spare(&held, &request);
         match held.instance.guest.handle(request).await {
@@ -281,8 +286,8 @@ fn log(
     detail: Option<String>,
 ) -> Log {
     metrics.answered(status);
-    let Arrival { id, host, method, uri, since, at } = arrival;
-    let record = Record { at, id, method, uri, host, pod, status, reason, detail, took: Duration::ZERO, bytes: 0 };
+    let Arrival { id, host, method, uri, since, at, trace } = arrival;
+    let record = Record { at, id, trace: trace.parent, method, uri, host, pod, status, reason, detail, took: Duration::ZERO, bytes: 0 };
     Log { access: access.clone(), record, since }
 }
 

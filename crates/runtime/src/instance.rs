@@ -27,7 +27,7 @@ pub struct Instance {
     pub concurrency: u32,
     /// Bytes of linear memory that its sandboxes may take together.
     pub memory: u64,
-    /// Whether it may call other services.
+    /// Whether it may send requests, to other services or elsewhere.
     pub calls: bool,
     /// How it fares.
     pub health: Arc<Health>,

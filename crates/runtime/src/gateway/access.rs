@@ -29,6 +29,8 @@ pub struct Record {
     pub at: Timestamp,
     /// Its id, as in the `x-request-id` of the answer.
     pub id: HeaderValue,
+    /// The `traceparent` that the guest was told.
+    pub trace: HeaderValue,
     /// As sent.
     pub method: Method,
     /// As sent; only host and path are written, since queries carry secrets.
@@ -56,6 +58,7 @@ impl Record {
         time(out, self.at);
         out.push(b'"');
         text(out, "id", self.id.to_str().unwrap_or_default());
+        text(out, "trace", super::trace::id(&self.trace));
         text(out, "method", self.method.as_str());
         text(out, "host", self.host.to_str().unwrap_or_default());
         text(out, "path", self.uri.path());

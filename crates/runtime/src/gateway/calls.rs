@@ -19,7 +19,7 @@ use tokio::time::timeout_at;
 
 use super::answer::{REQUEST_ID, Refusal};
 use super::local::Held;
-use super::{Arrival, Failed, Gateway, head};
+use super::{Arrival, Failed, Gateway, head, trace};
 use crate::body::{Body, Error};
 use crate::sandbox::{CallError, Calls, PodIdentity, Trace};
 
@@ -70,7 +70,7 @@ impl Gateway {
 
 /// What the callee inherits.
 fn next(trace: Option<Trace>) -> Result<Trace, CallError> {
-    let trace = trace.unwrap_or_else(|| Trace { id: head::new_id(), hops: 0 });
+    let trace = trace.unwrap_or_else(|| Trace { id: head::new_id(), hops: 0, parent: None, state: None });
     if trace.hops >= MAX_HOPS { Err(CallError::Loop) } else { Ok(Trace { hops: trace.hops + 1, ..trace }) }
 }
 
@@ -78,10 +78,14 @@ fn arrival(service: &str, request: &mut Request<Body>, trace: Trace) -> Arrival 
     head::strip_hop_by_hop(request.headers_mut());
     let id = trace.id.clone();
     request.headers_mut().insert(REQUEST_ID, id.clone());
+    // What the caller sent, by itself or by inheritance, goes on with a span of the callee.
+    let place = trace::Place::of(request.headers());
+    place.put(request.headers_mut());
+    let trace = trace::inherited(request.headers(), trace.id, trace.hops);
     request.extensions_mut().insert(trace);
     let host = HeaderValue::from_str(&format!("{service}.internal")).unwrap_or_else(|_| HeaderValue::from_static("internal"));
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    Arrival { id, host, method, uri, since: Instant::now(), at: Timestamp::now() }
+    Arrival { id, host, method, uri, since: Instant::now(), at: Timestamp::now(), trace: place }
 }
 
 fn call_error(service: &str, refusal: &Refusal) -> CallError {
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn h28_a_circle_of_calls_ends_and_keeps_its_id() {
-        let mut trace = Trace { id: HeaderValue::from_static("7"), hops: 0 };
+        let mut trace = Trace { id: HeaderValue::from_static("7"), hops: 0, parent: None, state: None };
         for _ in 0..MAX_HOPS {
             trace = next(Some(trace)).expect("another hop");
         }

@@ -215,7 +215,7 @@ impl Life {
 
     async fn serve(self: Arc<Life>, guest: Guest, health: Arc<Health>, mut told: tokio::sync::oneshot::Receiver<End>) -> End {
         let spec = &self.order.wanted.spec;
-        let (concurrency, memory, calls) = (spec.concurrency, spec.memory, !spec.call.is_empty());
+        let (concurrency, memory, calls) = (spec.concurrency, spec.memory, !(spec.call.is_empty() && spec.connect.is_empty()));
         let instance = Arc::new(Instance { guest, concurrency, memory, calls, health: health.clone() });
         self.order.local.set_instance(Some(instance.clone()));
         self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

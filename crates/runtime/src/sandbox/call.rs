@@ -16,6 +16,10 @@ pub struct Trace {
     pub id: HeaderValue,
     /// How many services have been called on the way.
     pub hops: u32,
+    /// The W3C `traceparent` that the guest was told.
+    pub parent: Option<HeaderValue>,
+    /// The `tracestate` beside it.
+    pub state: Option<HeaderValue>,
 }
 
 /// Carries a guest's request for `http://NAME.internal` to a pod of that service. The grant has been checked.

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::body::Body;
+use crate::gateway::trace;
 use crate::sandbox::{CallError, Calls, Host, PodIdentity, Spec, Target, Trace, target};
 
 mod address;
@@ -80,7 +81,7 @@ pub(crate) struct Hooks {
     allowance: Arc<Allowance>,
     /// When the guest itself must have answered.
     pub deadline: Option<Instant>,
-    /// What the guest's requests to other services inherit.
+    /// What the guest's own requests inherit.
     pub trace: Option<Trace>,
 }
 
@@ -122,6 +123,7 @@ impl WasiHttpHooks for Hooks {
         let allowance = self.allowance.clone();
         let remaining = self.remaining();
         if let Some(trace) = &self.trace {
+            trace::inherit(&mut request, trace);
             request.extensions_mut().insert(trace.clone());
         }
         Box::new(async move {

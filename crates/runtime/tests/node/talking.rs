@@ -45,6 +45,43 @@ async fn an_app_answers_on_a_port_of_its_own_whatever_host_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trace_goes_through_gateway_guest_and_call_into_the_access_log() {
+    let mut cluster = Cluster::start().await;
+    cluster.deploy("web", 1, json!({"wctl.dev/call": "web"}), json!({})).await;
+    cluster.ready("web", 1).await;
+    let ask = async |headers: &str| {
+        let path = "/trace?http|web.internal|/trace";
+        let answer = cluster.raw(&format!("GET {path} HTTP/1.1\r\nhost: web.localhost\r\n{headers}connection: close\r\n\r\n")).await;
+        let lines: Vec<&str> = answer.lines().filter(|line| line.contains("00-")).collect();
+        let words = lines.iter().map(|line| line.trim_start_matches("200 ").split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let [caller, callee] = <[_; 2]>::try_from(words.collect::<Vec<_>>()).unwrap_or_else(|_| panic!("two places in {answer}"));
+        assert_eq!((caller.len(), callee.len()), (2, 2), "{answer}");
+        (caller, callee)
+    };
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let (caller, callee) = ask(&format!("traceparent: 00-{trace}-{span}-00\r\ntracestate: a=1\r\n")).await;
+    for place in [&caller, &callee] {
+        assert!(place[0].starts_with(&format!("00-{trace}-")) && place[0].ends_with("-00") && place[1] == "a=1", "{place:?}");
+        assert!(!place[0].contains(span), "each has a span of its own");
+    }
+    assert_ne!(caller[0], callee[0]);
+    let mut ids = vec![trace.to_owned()];
+    for headers in ["", "traceparent: 00-0-0-01\r\ntracestate: a=1\r\n"] {
+        let (caller, callee) = ask(headers).await;
+        assert!(caller[0].len() == 55 && caller[1].is_empty() && callee[1].is_empty(), "{caller:?}");
+        assert_eq!(caller[0][..36], callee[0][..36]);
+        ids.push(caller[0][3..35].to_owned());
+    }
+    cluster.stop_node().await;
+    let log = std::fs::read_to_string(cluster.node_folder().join("logs/access.log")).expect("the access log");
+    for id in ids {
+        let lines = log.lines().filter(|line| line.contains(&format!("\"trace\":\"{id}\""))).count();
+        assert_eq!(lines, 2, "{id}, of caller and callee, in\n{log}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn odd_requests_are_refused_and_the_gateway_goes_on() {
     let cluster = Cluster::start().await;
     cluster.deploy("web", 1, json!({}), json!({})).await;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{Request, Response};
 use runtime::body::{self, Body};
-use runtime::sandbox::{CallError, Calls, Guest, Host, PodIdentity, Spec};
+use runtime::sandbox::{CallError, Calls, Guest, Host, PodIdentity, Spec, Trace};
 use runtime::wasi::outgoing::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{code, get, host, spec, world};
+use crate::support::{code, get, host, read, request, spec, world};
 
 /// A guest with these grants, and the client through which it would go out.
 async fn guest(name: &str, connect: &[&str], client: Arc<Client>) -> Guest {
@@ -56,6 +56,41 @@ async fn server() -> (u16, Arc<AtomicU64>) {
         }
     });
     (port, seen)
+}
+
+#[tokio::test]
+async fn a_request_to_elsewhere_carries_the_trace_of_the_one_that_is_answered() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    let heads = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for _ in 0..4 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = vec![0; 4096];
+            let n = stream.read(&mut buffer).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nthere").await.unwrap();
+            heads.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+        }
+        heads
+    });
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let value = |text: &'static str| http::HeaderValue::from_static(text);
+    let trace = Trace { id: value("7"), hops: 0, parent: Some(value(parent)), state: Some(value("a=1")) };
+    for name in ["hostile", "hostile3"] {
+        let guest = guest(name, &[&target], Arc::new(Client::new(Vec::new()).unwrap())).await;
+        for trace in [Some(&trace), None] {
+            let mut request = request(&format!("/fetch?http|{}|/", target.trim_start_matches("http://")));
+            trace.map(|trace| request.extensions_mut().insert(trace.clone()));
+            let response = guest.handle(request).await.unwrap();
+            assert!(read(response).await.unwrap().starts_with(b"200"));
+        }
+    }
+    let heads = heads.await.unwrap();
+    for (at, head) in heads.iter().enumerate() {
+        let carries = |line: &str| head.lines().any(|have| have == line);
+        let traced = at % 2 == 0;
+        assert_eq!((carries(&format!("traceparent: {parent}")), carries("tracestate: a=1")), (traced, traced), "{head}");
+    }
 }
 
 #[tokio::test]

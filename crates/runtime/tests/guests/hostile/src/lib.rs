@@ -37,6 +37,7 @@ impl Guest for Hostile {
                 log(query);
                 answer(out, b"logged");
             }
+            "/trace" => answer(out, trace(&request, query).as_bytes()),
             "/echo" => echo(request, out),
             _ if path.starts_with("/reflect") => {
                 let seen = reflect(&request, &whole);
@@ -108,6 +109,19 @@ fn log(what: &str) {
         _ => Level::Critical,
     };
     log(level, parts[1], parts[2]);
+}
+
+/// The request's place in its trace, and that of the request that `next` names, as [`fetch`] has it.
+fn trace(request: &IncomingRequest, next: &str) -> String {
+    let value = |name: &str| {
+        let values: Vec<String> = request.headers().get(name).iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+        values.join("+")
+    };
+    let mut text = format!("{} {}", value("traceparent"), value("tracestate"));
+    if !next.is_empty() {
+        text += &format!("\n{}", fetch(next));
+    }
+    text
 }
 
 /// `PATH|TEXT` keeps a text in a file, `PATH` says what was kept.
