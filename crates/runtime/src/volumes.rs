@@ -41,7 +41,7 @@ fn app_folder(namespace: &str, app: &str) -> String {
 }
 
 /// A text as part of a file name on every system: what is not a small letter, a digit or `-` is written as `%` and two hex digits.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -100,7 +100,7 @@ impl Volumes {
         let (app, own) = id.folders();
         let folder = self.root.join(app).join(own);
         fs::create_dir_all(&folder)?;
-        let volume = Volume::new(folder.clone(), tree::count(&folder)?);
+        let volume = Volume::counted(folder)?;
         open.retain(|_, volume| volume.strong_count() > 0);
         open.insert(id.clone(), Arc::downgrade(&volume));
         Ok(volume)

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
+
+use super::tree;
 
 /// What each name (of a file, folder or link) counts beside its content: about what it takes on a disk, so that empty files fill a volume too.
 pub const NAME: u64 = 4 << 10;
@@ -17,7 +20,13 @@ pub struct Volume {
 }
 
 impl Volume {
-    pub(super) fn new(folder: PathBuf, bytes: u64) -> Arc<Volume> {
+    /// A folder, with what it holds now. It takes a while: not for async code.
+    pub(crate) fn counted(folder: PathBuf) -> io::Result<Arc<Volume>> {
+        let bytes = tree::count(&folder)?;
+        Ok(Volume::new(folder, bytes))
+    }
+
+    fn new(folder: PathBuf, bytes: u64) -> Arc<Volume> {
         Arc::new(Volume { folder, used: Mutex::new(Used { bytes, open: HashMap::new(), gone: Vec::new(), sweep_at: SWEEP }) })
     }
 
@@ -121,7 +130,12 @@ impl Used {
 
     /// A sandbox has opened a file.
     pub fn opened(&mut self, id: FileId, file: &Arc<File>) {
-        self.open.entry(id).or_default().push(Arc::downgrade(file));
+        let handles = self.open.entry(id).or_default();
+        // A file that is opened again and again must not be remembered each time.
+        if handles.len() == handles.capacity() {
+            handles.retain(|handle| handle.strong_count() > 0);
+        }
+        handles.push(Arc::downgrade(file));
         if self.open.len() >= self.sweep_at {
             self.sweep();
             self.sweep_at = SWEEP.max(2 * self.open.len());
@@ -188,5 +202,9 @@ mod tests {
         let mut used = volume.lock();
         (0..10_000).for_each(|n| used.opened((n, n), &file()));
         assert!(used.open.len() <= 2 * SWEEP, "{}", used.open.len());
+        let held = file();
+        used.opened((1, 1), &held);
+        (0..10_000).for_each(|_| used.opened((1, 1), &file()));
+        assert!(used.open[&(1, 1)].len() < 10 && used.open[&(1, 1)][0].strong_count() == 1);
     }
 }
