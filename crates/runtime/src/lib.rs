@@ -1,6 +1,7 @@
 //! Runs what the scheduler decided: engines, sandboxes, instances, the gateway and the node's agent.
 
 pub mod agent;
+pub mod blobs;
 pub mod body;
 pub mod cache;
 pub mod engine;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Agent;
 use crate::agent::events::Events;
 use crate::agent::report::Report;
+use crate::blobs::Blobs;
 use crate::cache::{Cache, Compiler};
 use crate::engine::{self, Engines};
 use crate::gateway::listen::{Front, Limits};
@@ -161,6 +162,8 @@ impl Node {
         let buckets = Buckets::open(&path, crate::keyvalue::Limits::default()).map_err(|source| Error::Buckets { path, source })?;
         let path = made(&config.data, "volumes")?;
         let volumes = Volumes::open(&path).map_err(|source| Error::Folder { path, source })?;
+        let path = made(&config.data, "blobs")?;
+        let blobs = Blobs::open(&path, crate::blobs::Limits::default()).map_err(|source| Error::Folder { path, source })?;
         let path = made(&config.data, "logs")?;
         let logs = Logs::open(&path, logs::Limits::default()).map_err(|source| Error::Folder { path, source })?;
         let outbound = outgoing::Client::new(config.roots.clone()).map_err(|error| Error::Roots(error.to_string()))?;
@@ -174,6 +177,7 @@ impl Node {
             logs,
             buckets: Arc::new(buckets),
             volumes: Arc::new(volumes),
+            blobs: Arc::new(blobs),
             departed: Arc::default(),
             outbound: Arc::new(outbound),
             starts: Semaphore::new(STARTS),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blobs::Blobs;
 use crate::keyvalue::Buckets;
 use crate::volumes::Volumes;
 
@@ -62,6 +63,8 @@ pub struct Spec {
     pub reuse: u32,
     /// Buckets of `wasi:keyvalue` that may be opened.
     pub keyvalue: Vec<String>,
+    /// Containers of `wasi:blobstore` that may be opened.
+    pub blobs: Vec<String>,
     /// Where outgoing connections may go.
     pub connect: Vec<Target>,
     /// Services of the same app that may be called as `http://NAME.internal`.
@@ -89,6 +92,7 @@ impl Spec {
             concurrency: 100,
             reuse: 1,
             keyvalue: Vec::new(),
+            blobs: Vec::new(),
             connect: Vec::new(),
             call: Vec::new(),
             config: Vec::new(),
@@ -209,6 +213,8 @@ pub struct Host {
     pub buckets: Arc<Buckets>,
     /// The node's volumes; without them none can be granted.
     pub volumes: Option<Arc<Volumes>>,
+    /// What the node's Apps keep in containers; without it none can be granted.
+    pub blobs: Option<Arc<Blobs>>,
     /// Carries requests to other services of the app.
     pub calls: Arc<dyn Calls>,
     /// Takes what the guest prints.
@@ -227,6 +233,7 @@ impl Host {
         Self {
             buckets,
             volumes: None,
+            blobs: None,
             calls: Arc::new(NoCalls),
             output: Arc::new(Quiet),
             watch: Arc::new(Quiet),
@@ -281,6 +288,14 @@ pub enum Error {
         pod: String,
         /// Its name in the guest.
         path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What the App keeps in containers could not be opened.
+    #[error("opening the containers of pod {pod}")]
+    Blobs {
+        /// The pod.
+        pod: String,
         /// Why.
         source: std::io::Error,
     },

@@ -1,5 +1,6 @@
 //! The interfaces that guests may import, one file each.
 
+pub(crate) mod blobstore;
 pub(crate) mod config;
 pub(crate) mod filesystem;
 pub(crate) mod keyvalue;

@@ -110,6 +110,26 @@ mod tests {
     }
 
     #[test]
+    fn drafts_are_described_like_the_rest() {
+        let imports = [
+            "wasi:blobstore/types@0.2.0-draft",
+            "wasi:blobstore/container@0.2.0-draft",
+            "wasi:blobstore/blobstore@0.2.0-draft",
+            "wasi:logging/logging@0.1.0-draft",
+            "wasi:filesystem/preopens@0.3.0",
+        ];
+        let words = words(&imports, &["wasi:cli/run@0.2.0"]);
+        for line in [
+            "may ask for files; sees only the folders that `uses.volumes` names",
+            "may keep large objects, in the containers that `uses.blobs` names",
+            "writes to its log",
+        ] {
+            assert_eq!(words.iter().filter(|word| *word == line).count(), 1, "{words:?}");
+        }
+        assert!(!words.iter().any(|line| line.starts_with("asks for")), "{words:?}");
+    }
+
+    #[test]
     fn a_library_is_said_to_be_one() {
         assert_eq!(words(&[], &["acme:math/add@1.0.0"])[0], "cannot be run by itself: it exports only acme:math/add@1.0.0");
         assert_eq!(words(&[], &[])[0], "exports nothing, so there is nothing to run");

@@ -145,6 +145,7 @@ fn sandbox(pod: &Pod, container: &Container, identity: &Identity) -> Result<Spec
     spec.concurrency = number(names::CONCURRENCY)?.unwrap_or(spec.concurrency);
     spec.reuse = number(names::REUSE)?.unwrap_or(spec.reuse);
     spec.keyvalue = list(pod, names::KEYVALUE);
+    spec.blobs = list(pod, names::BLOBS);
     spec.call = list(pod, names::CALL);
     spec.volumes = list(pod, names::VOLUMES).iter().map(|text| volume(text)).collect::<Result<_, _>>()?;
     let targets = list(pod, names::CONNECT);
@@ -183,19 +184,20 @@ mod tests {
     fn limits_and_grants_come_from_the_pod_and_nothing_else_is_granted() {
         let annotations = json!({"wctl.dev/keyvalue": "users, stock", "wctl.dev/call": "inventory", "wctl.dev/time": "500ms",
                                  "wctl.dev/concurrency": "7", "wctl.dev/connect": "https://api.test",
-                                 "wctl.dev/volumes": "/data=100Mi"});
+                                 "wctl.dev/volumes": "/data=100Mi", "wctl.dev/blobs": "uploads"});
         let wanted = wanted(&pod(annotations, json!({"limits": {"memory": "64Mi"}}))).expect("readable");
         assert_eq!(wanted.spec.memory, 64 << 20);
         assert_eq!(wanted.spec.time, Duration::from_millis(500));
         assert_eq!((wanted.spec.concurrency, wanted.spec.reuse), (7, 1));
         assert_eq!(wanted.spec.keyvalue, ["users", "stock"]);
         assert_eq!(wanted.spec.connect[0].to_string(), "https://api.test:443");
+        assert_eq!(wanted.spec.blobs, ["uploads"]);
         assert_eq!(wanted.spec.volumes, [VolumeGrant { path: "/data".into(), size: 100 << 20 }]);
         assert_eq!(wanted.spec.args, ["user", "-v"]);
         assert_eq!(wanted.identity.revision, "abc");
         let bare = super::wanted(&pod(json!({}), json!({}))).expect("readable");
         assert!(bare.spec.keyvalue.is_empty() && bare.spec.connect.is_empty() && bare.spec.call.is_empty());
-        assert!(bare.spec.volumes.is_empty());
+        assert!(bare.spec.volumes.is_empty() && bare.spec.blobs.is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::phase::{End, Reason};
 use super::{Health, Instance};
 use crate::agent::env::{self, Env, Values};
 use crate::agent::pod::Wanted;
+use crate::blobs::Blobs;
 use crate::cache::{Code, Pruned};
 use crate::engine::Engines;
 use crate::gateway::Gateway;
@@ -70,6 +71,8 @@ pub struct Host {
     pub logs: Logs,
     /// Key-value buckets.
     pub buckets: Arc<Buckets>,
+    /// What Apps keep in containers.
+    pub blobs: Arc<Blobs>,
     /// Folders that outlive pods.
     pub volumes: Arc<Volumes>,
     /// Told when a pod has gone for good: its App may be gone too.
@@ -189,6 +192,7 @@ impl Life {
         let host = sandbox::Host {
             buckets: self.host.buckets.clone(),
             volumes: Some(self.host.volumes.clone()),
+            blobs: Some(self.host.blobs.clone()),
             calls: self.host.gateway.clone(),
             output: self.host.logs.pod(&identity.namespace, &identity.pod, &identity.uid).output(self.order.restarts),
             watch: health,

@@ -28,7 +28,8 @@ pub(crate) enum RunPre {
 }
 
 /// The interfaces that a component may import, without versions.
-pub const OFFERED: [&str; 10] = [
+pub const OFFERED: [&str; 11] = [
+    "wasi:blobstore (0.2.0-draft)",
     "wasi:cli",
     "wasi:clocks",
     "wasi:config",
@@ -46,6 +47,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine, abi: Abi) -> wasmtime::Result<Li
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     p2::add_only_http_to_linker_async(&mut linker)?;
+    wasi::blobstore::link(&mut linker)?;
     wasi::config::link(&mut linker)?;
     wasi::keyvalue::link(&mut linker)?;
     wasi::logging::link(&mut linker)?;

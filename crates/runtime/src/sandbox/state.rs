@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::Store;
+use wasmtime::Store as Sandbox;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -13,8 +13,10 @@ use super::budget::{Budget, Meter};
 use super::cpu::Share;
 use super::run::Progress;
 use super::{Error, Host, Spec, Stdio, Stream, Trace, VolumeGrant, wasmtime_error};
+use crate::blobs::Store;
 use crate::engine;
 use crate::volumes::VolumeId;
+use crate::wasi::blobstore::View as BlobstoreView;
 use crate::wasi::filesystem::{Mount, Mounts, View as FilesView};
 use crate::wasi::keyvalue::View as KeyvalueView;
 use crate::wasi::outgoing::{Allowance, Hooks};
@@ -41,6 +43,8 @@ pub(crate) struct Grants {
     pub share: Option<Arc<Share>>,
     pub allowance: Arc<Allowance>,
     mounts: Arc<[Arc<Mount>]>,
+    /// What the App keeps in containers, if any is granted.
+    pub blobs: Option<Arc<Store>>,
 }
 
 impl Grants {
@@ -53,7 +57,8 @@ impl Grants {
         for grant in &spec.volumes {
             mounts.push(mount(&spec, &host, grant).await?);
         }
-        Ok(Arc::new(Self { mounts: mounts.into(), spec, host, budget, share, allowance }))
+        let blobs = if spec.blobs.is_empty() { None } else { Some(blobs(&spec, &host).await?) };
+        Ok(Arc::new(Self { mounts: mounts.into(), blobs, spec, host, budget, share, allowance }))
     }
 
     /// Opens the folders once, so that a mistake shows when the pod is prepared.
@@ -76,6 +81,14 @@ async fn mount(spec: &Spec, host: &Host, grant: &VolumeGrant) -> Result<Arc<Moun
     let volume = tokio::task::spawn_blocking(move || volumes.volume(&id)).await;
     let volume = volume.map_err(std::io::Error::from).and_then(|opened| opened).map_err(failed)?;
     Ok(Mount::new(volume, grant.path.clone(), grant.size, host.output.clone()))
+}
+
+async fn blobs(spec: &Spec, host: &Host) -> Result<Arc<Store>, Error> {
+    let failed = |source| Error::Blobs { pod: spec.pod.name.clone(), source };
+    let blobs = host.blobs.clone().ok_or_else(|| failed(std::io::Error::other("containers are for pods on a node")))?;
+    let (namespace, app) = (spec.pod.namespace.clone(), spec.pod.app.clone().unwrap_or_else(|| spec.pod.service.clone()));
+    let opened = tokio::task::spawn_blocking(move || blobs.of(&namespace, &app)).await;
+    opened.map_err(std::io::Error::from).and_then(|opened| opened).map_err(failed)
 }
 
 fn perms(read_only: bool) -> FsPerms {
@@ -132,8 +145,14 @@ impl State {
 
     /// The guest's view of its folders.
     pub fn files(&mut self) -> FilesView<'_> {
-        let inner = WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table };
+        let ctx = self.wasi.get_or_insert_with(|| context(&self.grants).build());
+        let inner = WasiFilesystemCtxView { ctx: ctx.filesystem(), table: &mut self.table };
         FilesView { inner, mounts: &mut self.mounts }
+    }
+
+    /// The guest's view of its containers.
+    pub fn blobstore(&mut self) -> BlobstoreView<'_> {
+        BlobstoreView { table: &mut self.table, grants: &self.grants }
     }
 
     /// The guest's view of its buckets.
@@ -143,8 +162,8 @@ impl State {
 }
 
 /// A store for one sandbox, bounded before anything runs in it.
-pub(crate) fn store(engine: &wasmtime::Engine, grants: Arc<Grants>) -> wasmtime::Result<Store<State>> {
-    let mut store = Store::new(engine, State::new(grants)?);
+pub(crate) fn store(engine: &wasmtime::Engine, grants: Arc<Grants>) -> wasmtime::Result<Sandbox<State>> {
+    let mut store = Sandbox::new(engine, State::new(grants)?);
     store.limiter(|state| &mut state.meter);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(RESOURCES);

@@ -1,5 +1,6 @@
 //! The sandbox from outside: real components, hostile ones, and what becomes of them.
 
+mod blobs;
 mod bodies;
 mod caching;
 mod commands;

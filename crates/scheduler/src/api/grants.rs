@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::app::quantity::Memory;
-use crate::app::word::is_mount;
+use crate::app::word::{self, is_mount};
 use crate::kinds::Kind;
 use crate::names;
 
@@ -73,6 +73,11 @@ fn is_host(host: &str) -> bool {
     is_subdomain(host.strip_prefix("*.").unwrap_or(host)) && !numeric
 }
 
+/// What app.yaml calls a bucket.
+fn is_bucket(text: &str) -> bool {
+    (word::BUCKET.read)(text).is_ok()
+}
+
 /// `/data=100Mi`.
 fn is_volume(text: &str) -> bool {
     text.split_once('=').is_some_and(|(path, size)| is_mount(path) && size.parse::<Memory>().is_ok())
@@ -106,7 +111,8 @@ pub(super) fn malformed(kind: &Kind, object: &Value) -> Vec<Cause> {
     let all = |fine: fn(&str) -> bool| move |text: &str| list(text).all(fine);
     let whole = |text: &str| text.parse::<u32>().is_ok_and(|n| n > 0);
     check(names::CONNECT, &all(|t| target(t).is_some()), "a list of targets such as https://api.mail.example:443 or tcp://db.example:5432");
-    check(names::KEYVALUE, &all(is_label_name), "a list of bucket names: lower-case letters, digits or '-'");
+    check(names::KEYVALUE, &all(is_bucket), "a list of bucket names: lower-case letters, digits, '-' or '_'");
+    check(names::BLOBS, &all(is_bucket), "a list of container names: lower-case letters, digits, '-' or '_'");
     check(names::VOLUMES, &all(is_volume), "a list of volumes such as /data=100Mi,/cache=1Gi");
     check(names::CALL, &all(is_label_name), "a list of services of the same app");
     check(names::TIME, &|text| milliseconds(text).is_some_and(|ms| ms > 0), "a time such as 5s or 500ms");
@@ -144,6 +150,13 @@ mod tests {
     }
 
     #[test]
+    fn what_an_app_file_may_name_a_template_may_name_too() {
+        let annotations = json!({ "wctl.dev/keyvalue": "a_b,c-d", "wctl.dev/blobs": "a_b" });
+        let object = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
+        assert!(malformed(&DEPLOYMENT, &object).is_empty());
+    }
+
+    #[test]
     fn a_volume_has_a_place_and_a_size() {
         assert!(is_volume("/data=100Mi") && is_volume("/var/lib/x_1.y=1Gi"));
         for bad in
@@ -157,10 +170,10 @@ mod tests {
     #[test]
     fn an_annotation_that_is_not_understood_is_refused_by_name() {
         let annotations = json!({ "wctl.dev/connect": "https://a, b", "wctl.dev/time": "5", "wctl.dev/concurrency": "0", "wctl.dev/keyvalue": "../x",
-                    "wctl.dev/volumes": "/../x=1Mi" });
+                    "wctl.dev/volumes": "/../x=1Mi", "wctl.dev/blobs": "../x" });
         let object = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
         let fields: Vec<String> = malformed(&DEPLOYMENT, &object).into_iter().map(|c| c.field).collect();
         let at = |name: &str| format!("spec.template.metadata.annotations[wctl.dev/{name}]");
-        assert_eq!(fields, ["connect", "keyvalue", "volumes", "time", "concurrency"].map(at));
+        assert_eq!(fields, ["connect", "keyvalue", "blobs", "volumes", "time", "concurrency"].map(at));
     }
 }

@@ -104,11 +104,12 @@ struct Changes {
 /// One sort of grant: what it names, and the words for having it.
 type Grant = (fn(&Settings) -> &BTreeSet<String>, &'static str, &'static str);
 
-const GRANTS: [Grant; 4] = [
+const GRANTS: [Grant; 5] = [
     (|s| &s.uses.connect, "reach", ""),
     (|s| &s.uses.call, "call", ""),
     (|s| &s.uses.secrets, "get", "the secret "),
     (|s| &s.uses.keyvalue, "read and write", "the bucket "),
+    (|s| &s.uses.blobs, "read and write", "the container "),
 ];
 
 impl Changes {

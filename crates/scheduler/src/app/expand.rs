@@ -111,7 +111,7 @@ impl Service<'_> {
     /// What a Pod has no field for. Time, concurrency and reuse are always written: a later default changes no running app.
     fn template_annotations(&self) -> Value {
         let Settings { limits, sandbox, uses, place, restart, .. } = self.settings();
-        let Uses { keyvalue, connect, call, volumes, .. } = uses;
+        let Uses { keyvalue, blobs, connect, call, volumes, .. } = uses;
         let mut annotations = Map::new();
         self.typed(&mut annotations);
         let mut put = |name: &str, value: Option<String>| {
@@ -120,6 +120,7 @@ impl Service<'_> {
             }
         };
         put(names::KEYVALUE, listed(keyvalue));
+        put(names::BLOBS, listed(blobs));
         put(names::CONNECT, listed(connect));
         put(names::CALL, listed(call));
         put(names::VOLUMES, listed(&volumes.iter().map(|(path, volume)| format!("{path}={}", volume.size)).collect()));

@@ -221,6 +221,9 @@ pub struct Uses {
     /// Services of the same app.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub call: BTreeSet<String>,
+    /// Containers of `wasi:blobstore`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub blobs: BTreeSet<String>,
     /// Folders of the node, by where the guest sees them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, Volume>,

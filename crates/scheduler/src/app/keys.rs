@@ -149,7 +149,7 @@ static USES: &[Key] = &[
         "none",
         "Folders of the node that outlive the pod, by the path at which the guest sees them.",
     ),
-    later("blobs", List(&Scalar(&word::BUCKET)), "none", "Buckets of `wasi:blobstore`."),
+    key("blobs", List(&Scalar(&word::BUCKET)), "none", "Containers of `wasi:blobstore`, shared by the services of the app that list them."),
     later("listen", List(&Scalar(&word::LISTEN)), "none", "Ports other than HTTP that it listens on."),
 ];
 

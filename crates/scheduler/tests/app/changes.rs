@@ -17,13 +17,14 @@ fn a_new_app_says_first_what_it_may_reach() {
 app: shop
 services:
   user: { image: ghcr.io/acme/user:1, replicas: 2, route: shop.localhost/users }
-  checkout: { image: ./c.wasm, uses: { call: [user], secrets: [KEY], keyvalue: [orders], connect: [https://api.pay.example], volumes: { /data: { size: 1Gi } } } }
+  checkout: { image: ./c.wasm, uses: { call: [user], secrets: [KEY], keyvalue: [orders], blobs: [uploads], connect: [https://api.pay.example], volumes: { /data: { size: 1Gi } } } }
 ",
         "
 checkout will newly reach https://api.pay.example:443
 checkout will newly call user
 checkout will newly get the secret KEY
 checkout will newly read and write the bucket orders
+checkout will newly read and write the container uploads
 checkout will newly keep up to 1Gi of files in /data
 checkout is new, with 1 pod of ./c.wasm (sha256:000001310c6a)
 user is new, with 2 pods of ghcr.io/acme/user:1 (sha256:13df010261c1)
@@ -132,6 +133,7 @@ fn each_field_of_a_service_shows_in_a_diff() {
         "limits: { concurrency: 1 }",
         "sandbox: { reuse: 2 }",
         "uses: { keyvalue: [x] }",
+        "uses: { blobs: [x] }",
         "uses: { secrets: [X] }",
         "uses: { connect: [https://x] }",
         "uses: { call: [hello] }",

@@ -36,7 +36,7 @@ services:
     probe: { path: /healthz, every: 10s, timeout: 2s, fail: 4 }
     limits: { memory: 64Mi, cpu: 200m, time: 5s, concurrency: 50 }
     sandbox: { reuse: 7 }
-    uses: { keyvalue: [users, carts], secrets: [DB_URL], connect: [https://api.mail.example], call: [cart], volumes: { /data: { size: 100Mi }, /var/tmp: { size: 1Gi } } }
+    uses: { keyvalue: [users, carts], blobs: [uploads], secrets: [DB_URL], connect: [https://api.mail.example], call: [cart], volumes: { /data: { size: 100Mi }, /var/tmp: { size: 1Gi } } }
     place: { spread: zone, require: { disk: ssd } }
     restart: { backoff: 1s..20s, reset: 5m }
   cart: { image: ./cart.wasm }
@@ -69,7 +69,7 @@ fn a_service_becomes_a_deployment_a_service_and_an_ingress() {
                     "metadata": {
                         "labels": labels,
                         "annotations": {
-                            "wctl.dev/image": "ghcr.io/acme/user:1", "wctl.dev/keyvalue": "carts,users", "wctl.dev/volumes": "/data=100Mi,/var/tmp=1Gi", "wctl.dev/connect": "https://api.mail.example:443",
+                            "wctl.dev/image": "ghcr.io/acme/user:1", "wctl.dev/keyvalue": "carts,users", "wctl.dev/blobs": "uploads", "wctl.dev/volumes": "/data=100Mi,/var/tmp=1Gi", "wctl.dev/connect": "https://api.mail.example:443",
                             "wctl.dev/call": "cart", "wctl.dev/time": "5s", "wctl.dev/concurrency": "50", "wctl.dev/reuse": "7",
                             "wctl.dev/restart-backoff": "1s..20s", "wctl.dev/restart-reset": "5m", "wctl.dev/spread": "zone",
                         },

@@ -163,7 +163,6 @@ fn keys_of_later_parts_are_checked_and_refused_by_name() {
         ("static", "static: ./dist\n"),
         ("sticky", "image: ./a.wasm\nroute: { host: a.example, sticky: cookie }\n"),
         ("canary", "image: ./a.wasm\nrollout: { canary: 10% }\n"),
-        ("blobs", "image: ./a.wasm\nuses: { blobs: [uploads] }\n"),
         ("listen", "image: ./a.wasm\nuses: { listen: [5000/tcp] }\n"),
     ] {
         let rendered = about(text);

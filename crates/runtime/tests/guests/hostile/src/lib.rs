@@ -1,5 +1,6 @@
 //! A 0.2 HTTP guest that misbehaves in the way that the request's path names.
 
+mod blobs;
 mod buckets;
 mod logged {
     wit_bindgen::generate!({ path: "../../../../../wit/wasi-logging", world: "imports", generate_all });
@@ -89,6 +90,7 @@ impl Guest for Hostile {
             "/short-body" => stream(out, Some("300"), |_| ()),
             "/endless" => stream(out, None, |write| while write.blocking_write_and_flush(&[b'x'; 4096]).is_ok() {}),
             "/fetch" => answer(out, fetch(query).as_bytes()),
+            "/blobs" => answer(out, blobs::act(query).as_bytes()),
             "/keep" => answer(out, keep(query).as_bytes()),
             "/keyvalue" => answer(out, buckets::act(query).as_bytes()),
             _ => answer(out, b"what?"),
