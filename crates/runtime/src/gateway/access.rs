@@ -244,6 +244,7 @@ mod tests {
         let record = Record {
             at: "2026-11-23T08:39:19.007Z".parse().unwrap(),
             id: HeaderValue::from_static("ab12"),
+            trace: HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
             method: Method::GET,
             uri: Uri::from_static("http://a.test/x%22?secret=1"),
             host: HeaderValue::from_static("a.test"),
@@ -258,7 +259,7 @@ mod tests {
         record.line(&mut out);
         let value: serde_json::Value = serde_json::from_slice(&out).expect("a line of JSON");
         let expected = serde_json::json!({
-            "at": "2026-11-23T08:39:19.007Z", "id": "ab12", "method": "GET", "host": "a.test", "path": "/x%22", "status": 500,
+            "at": "2026-11-23T08:39:19.007Z", "id": "ab12", "trace": "4bf92f3577b34da6a3ce929d0e0e4736", "method": "GET", "host": "a.test", "path": "/x%22", "status": 500,
             "reason": "trap", "detail": "a \"quoted\"\nline \\ \u{1} ü", "ms": 12.034, "bytes": 7,
         });
         assert_eq!(value, expected);

@@ -105,8 +105,8 @@ pub fn new_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
-/// Headers that the gateway sets.
-const SET: usize = 4;
+/// Headers that the gateway sets: those below and `traceparent`.
+const SET: usize = 5;
 
 /// Rewrites the headers for the guest: hop-by-hop ones go, forwarding ones say what is true.
 pub fn rewrite(headers: &mut HeaderMap, host: &HeaderValue, id: &HeaderValue, peer: &Peer) {
