@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use artifact::registry::Client;
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use wasmtime::component::Component;
 
 use crate::engine::{Abi, Class, Engines, Kind};
+use crate::metrics::CodeCounts;
 use crate::sandbox::link::Linked;
 
 mod compile;
@@ -93,6 +95,7 @@ struct Inner {
     loaded: Mutex<HashMap<(Digest, Kind), Slot>>,
     /// The same for artifacts that are being fetched, by their manifest's digest.
     fetching: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    counts: Arc<CodeCounts>,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Weak<Code>>>;
@@ -104,7 +107,19 @@ impl Cache {
     /// When the folder or its key cannot be made, read or kept private.
     pub fn open(dir: impl AsRef<Path>, engines: Engines, compiler: Compiler) -> Result<Self, Error> {
         let folder = Folder::open(dir.as_ref())?;
-        Ok(Self(Arc::new(Inner { folder, engines, compiler, loaded: Mutex::default(), fetching: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            folder,
+            engines,
+            compiler,
+            loaded: Mutex::default(),
+            fetching: Mutex::default(),
+            counts: Arc::default(),
+        })))
+    }
+
+    /// Where code came from so far.
+    pub fn counts(&self) -> Arc<CodeCounts> {
+        self.0.counts.clone()
     }
 
     /// Code for an artifact, for pods of up to `memory` bytes: from the folder, or fetched and compiled now. Callers that come at the
@@ -180,12 +195,14 @@ impl Cache {
         let slot = self.slot(layer, kind);
         let mut slot = slot.lock().await;
         if let Some(code) = slot.upgrade() {
+            self.0.counts.shared.fetch_add(1, Ordering::Relaxed);
             return Ok(code);
         }
-        let component = match self.load(layer, kind).await? {
-            Some(component) => component,
-            None => self.compile(layer, kind, wasm().await?).await?,
+        let (component, count) = match self.load(layer, kind).await? {
+            Some(component) => (component, &self.0.counts.kept),
+            None => (self.compile(layer, kind, wasm().await?).await?, &self.0.counts.compiled),
         };
+        count.fetch_add(1, Ordering::Relaxed);
         let code = Arc::new(Code { component, kind, layer, linked: Mutex::default() });
         *slot = Arc::downgrade(&code);
         Ok(code)

@@ -65,6 +65,11 @@ impl Health {
         }
     }
 
+    /// How long a request took, answered to its end or not.
+    pub fn took(&self, time: std::time::Duration) {
+        self.metrics.took(time);
+    }
+
     /// A request was not answered, or not to its end.
     pub fn failed(&self, failure: &Failure) {
         self.metrics.failure(failure);

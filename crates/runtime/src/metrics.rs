@@ -1,13 +1,25 @@
 //! Counters of the node.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::sandbox::Failure;
+
+/// Upper bounds of the durations that are counted apart, in microseconds.
+const BOUNDS: [u64; 10] = [500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 10_000_000];
 
 /// What a node counts since it started. The labels are fixed words, so their number is bounded.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// Answers of guests that took no longer than each bound and longer than the one before; at last those beyond all.
+    took: [AtomicU64; BOUNDS.len() + 1],
+    took_micros: AtomicU64,
+    sandboxes_made: AtomicU64,
+    sandboxes_gone: AtomicU64,
+    /// Where compiled code came from.
+    pub code: Arc<CodeCounts>,
     answers: [AtomicU64; 6],
     refused_busy: AtomicU64,
     refused_memory: AtomicU64,
@@ -27,7 +39,41 @@ pub struct Metrics {
     pub calls: AtomicU64,
 }
 
+/// Where compiled code came from when it was needed.
+#[derive(Debug, Default)]
+pub struct CodeCounts {
+    /// It was in use already.
+    pub shared: AtomicU64,
+    /// It was in the node's folder.
+    pub kept: AtomicU64,
+    /// It was compiled.
+    pub compiled: AtomicU64,
+}
+
+/// One sandbox that is counted for as long as this lives.
+pub(crate) struct Counted(Arc<Metrics>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.sandboxes_gone.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Metrics {
+    /// Counts a guest's answer by how long it took to its last byte.
+    pub fn took(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
+        self.took[bucket].fetch_add(1, Ordering::Relaxed);
+        self.took_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Counts a sandbox.
+    pub(crate) fn sandbox(self: &Arc<Self>) -> Counted {
+        self.sandboxes_made.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+
     /// Counts an answer by the class of its status.
     pub fn answered(&self, status: u16) {
         self.answers[usize::from(status / 100).min(5)].fetch_add(1, Ordering::Relaxed);
@@ -50,6 +96,7 @@ impl Metrics {
     /// All counters in Prometheus' text format.
     pub fn render(&self) -> String {
         let mut out = String::new();
+        self.render_durations(&mut out);
         let mut family = |name: &str, help: &str, values: &[(&str, &AtomicU64)]| {
             let _ = writeln!(out, "# HELP wctl_{name} {help}\n# TYPE wctl_{name} counter");
             for (label, value) in values {
@@ -73,7 +120,27 @@ impl Metrics {
         family("instance_starts_total", "Instances started.", &[("", &self.starts)]);
         family("instance_restarts_total", "Instances started again after a crash.", &[("", &self.restarts)]);
         family("calls_total", "Calls from one service to another on this node.", &[("", &self.calls)]);
+        family("sandboxes_made_total", "Sandboxes made.", &[("", &self.sandboxes_made)]);
+        let code =
+            [("{from=\"memory\"}", &self.code.shared), ("{from=\"cache\"}", &self.code.kept), ("{from=\"compiler\"}", &self.code.compiled)];
+        family("code_total", "Compiled code by where it came from when a pod needed it.", &code);
+        let gone = self.sandboxes_gone.load(Ordering::Relaxed);
+        let live = self.sandboxes_made.load(Ordering::Relaxed).saturating_sub(gone);
+        let _ = writeln!(out, "# HELP wctl_sandboxes Sandboxes that live now.\n# TYPE wctl_sandboxes gauge\nwctl_sandboxes {live}");
         out
+    }
+
+    fn render_durations(&self, out: &mut String) {
+        let name = "wctl_request_duration_seconds";
+        let _ = writeln!(out, "# HELP {name} From a request's arrival to the last byte of its guest's answer.\n# TYPE {name} histogram");
+        let mut count = 0;
+        for (bound, bucket) in BOUNDS.iter().zip(&self.took) {
+            count += bucket.load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}_bucket{{le=\"{}\"}} {count}", *bound as f64 / 1e6);
+        }
+        count += self.took[BOUNDS.len()].load(Ordering::Relaxed);
+        let sum = self.took_micros.load(Ordering::Relaxed) as f64 / 1e6;
+        let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
     }
 }
 
@@ -87,7 +154,18 @@ mod tests {
         metrics.answered(204);
         metrics.answered(503);
         metrics.failure(&Failure::Busy(3));
+        metrics.took(Duration::from_micros(700));
+        metrics.took(Duration::from_secs(60));
+        let metrics = Arc::new(metrics);
+        let live = metrics.sandbox();
+        drop(metrics.sandbox());
         let text = metrics.render();
+        assert!(text.contains("wctl_request_duration_seconds_bucket{le=\"0.0005\"} 0\n"), "{text}");
+        assert!(text.contains("wctl_request_duration_seconds_bucket{le=\"0.001\"} 1\n"), "{text}");
+        assert!(text.contains("wctl_request_duration_seconds_bucket{le=\"+Inf\"} 2\n"), "{text}");
+        assert!(text.contains("wctl_request_duration_seconds_sum 60.0007\n"), "{text}");
+        assert!(text.contains("wctl_sandboxes_made_total 2\n") && text.contains("wctl_sandboxes 1\n"), "{text}");
+        drop(live);
         assert!(text.contains("wctl_requests_total{class=\"2xx\"} 1"), "{text}");
         assert!(text.contains("wctl_requests_total{class=\"5xx\"} 1"), "{text}");
         assert!(text.contains("wctl_refused_total{reason=\"concurrency\"} 1"), "{text}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::blobs::Blobs;
 use crate::keyvalue::Buckets;
+use crate::metrics::Metrics;
 use crate::volumes::Volumes;
 
 pub(crate) mod budget;
@@ -223,6 +224,8 @@ pub struct Host {
     pub watch: Arc<dyn Watch>,
     /// Carries requests to the outside, once they are granted.
     pub outbound: Arc<crate::wasi::outgoing::Client>,
+    /// Counts sandboxes.
+    pub metrics: Arc<Metrics>,
     /// Whether guests of others run in this process: then one that takes long gives way to them.
     pub neighbours: bool,
 }
@@ -238,6 +241,7 @@ impl Host {
             output: Arc::new(Quiet),
             watch: Arc::new(Quiet),
             outbound,
+            metrics: Arc::default(),
             neighbours: false,
         }
     }

@@ -30,6 +30,7 @@ pub mod fields;
 mod grants;
 mod link;
 mod logs;
+mod metrics;
 pub mod patch;
 pub mod path;
 mod pinned;
@@ -57,6 +58,7 @@ struct Inner {
     tokens: Tokens,
     resolver: Arc<dyn Resolve>,
     links: link::Links,
+    counters: metrics::Counters,
     stop: CancellationToken,
 }
 
@@ -64,7 +66,7 @@ impl Api {
     /// The API over these objects, for whom these tokens know. `resolver` looks up the tags of pods that are written by hand;
     /// watches end when `stop` is cancelled.
     pub fn new(objects: Objects, tokens: Tokens, resolver: Arc<dyn Resolve>, stop: CancellationToken) -> Api {
-        Api(Arc::new(Inner { objects, tokens, resolver, links: link::Links::default(), stop }))
+        Api(Arc::new(Inner { objects, tokens, resolver, links: link::Links::default(), counters: metrics::Counters::default(), stop }))
     }
 
     /// The objects beneath.
@@ -109,10 +111,11 @@ struct Call {
 async fn answer(State(api): State<Api>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let method = head.method.clone();
-    let response = match route(api, head, body).await {
+    let response = match route(api.clone(), head, body).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     };
+    api.0.counters.answered(response.status().as_u16());
     if method == Method::HEAD { response.map(|_| Body::empty()) } else { response }
 }
 
@@ -142,6 +145,13 @@ async fn route(api: Api, head: request::Parts, body: Body) -> Result<Response> {
         Place::Answer { node, id } => {
             access::is_node(&who, &node)?;
             api.0.links.answer(&node, &id, &query, body).await
+        }
+        Place::Metrics { node } if read_only => {
+            access::may_watch_nodes(&who)?;
+            match node {
+                Some(node) => metrics::one(&api, &node).await,
+                None => Ok(metrics::all(&api).await),
+            }
         }
         _ if !read_only => Err(Refusal::new(405, "MethodNotAllowed", "only GET is answered here")),
         place => discovery::answer(&place),

@@ -62,6 +62,9 @@ impl Tracked {
         }
         let Some(mut log) = self.log.take() else { return };
         log.record.took = log.since.elapsed();
+        if let Some(held) = &held {
+            held.instance.health.took(log.record.took);
+        }
         if let Some((reason, detail)) = broken {
             log.record.reason = reason;
             log.record.detail = Some(detail);

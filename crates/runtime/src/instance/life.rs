@@ -18,7 +18,7 @@ use crate::gateway::Gateway;
 use crate::gateway::local::Local;
 use crate::keyvalue::Buckets;
 use crate::logs::Logs;
-use crate::metrics::Metrics;
+use crate::metrics::{CodeCounts, Metrics};
 use crate::probe::Finding;
 use crate::sandbox::{self, Failure, Guest};
 use crate::volumes::Volumes;
@@ -32,6 +32,9 @@ pub trait Source: Send + Sync {
 
     /// Drops what is kept of artifacts that no pod here runs and `keep` does not name, or says what would go.
     async fn prune(&self, keep: Vec<Digest>, dry_run: bool) -> Result<Pruned, String>;
+
+    /// Where code came from so far.
+    fn counts(&self) -> Arc<CodeCounts>;
 }
 
 /// Tells the agent what happens in one life.
@@ -197,6 +200,7 @@ impl Life {
             output: self.host.logs.pod(&identity.namespace, &identity.pod, &identity.uid).output(self.order.restarts),
             watch: health,
             outbound: self.host.outbound.clone(),
+            metrics: self.host.metrics.clone(),
             neighbours: true,
         };
         Guest::prepare(&self.host.engines, code, spec, host).await.map_err(|error| end(Reason::Start)(chain(&error)))

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use crate::cache::{Cache, Code, Pruned};
 use crate::instance::{Source, Teller, chain};
+use crate::metrics::CodeCounts;
 
 /// Pulls and compiles what the cache does not have.
 pub struct Registry {
@@ -29,6 +30,10 @@ impl Source for Registry {
         told(teller, ("Pulling", "Pulled"), image, pulling).await.map_err(|error| chain(&error))?;
         let compiling = self.cache.prepare(&reference, &self.registry, memory);
         told(teller, ("Compiling", "Compiled"), image, compiling).await.map_err(|error| chain(&error))
+    }
+
+    fn counts(&self) -> Arc<CodeCounts> {
+        self.cache.counts()
     }
 
     async fn prune(&self, keep: Vec<Digest>, dry_run: bool) -> Result<Pruned, String> {

@@ -15,6 +15,7 @@ use super::run::Progress;
 use super::{Error, Host, Spec, Stdio, Stream, Trace, VolumeGrant, wasmtime_error};
 use crate::blobs::Store;
 use crate::engine;
+use crate::metrics::Counted;
 use crate::volumes::VolumeId;
 use crate::wasi::blobstore::View as BlobstoreView;
 use crate::wasi::filesystem::{Mount, Mounts, View as FilesView};
@@ -104,6 +105,7 @@ pub(crate) struct State {
     mounts: Mounts,
     /// The call that is being served.
     progress: Option<Arc<Progress>>,
+    _counted: Counted,
     /// Made when the guest first asks: many a request is answered without it.
     wasi: Option<WasiCtx>,
     http: WasiHttpCtx,
@@ -124,6 +126,7 @@ impl State {
             wasi: if grants.spec.dirs.is_empty() && grants.mounts.is_empty() { None } else { Some(with_dirs(&grants)?) },
             http,
             progress: None,
+            _counted: grants.host.metrics.sandbox(),
             grants,
         })
     }

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::auth::{self, Identity};
-use crate::kinds::Kind;
+use crate::kinds::{self, Kind};
 
 use super::Call;
 use super::status::{Refusal, Result, resource_name};
@@ -45,6 +45,13 @@ pub(super) fn is_node(who: &Identity, node: &str) -> Result<()> {
         return Ok(());
     }
     Err(Refusal::new(403, "Forbidden", format!("User \"{}\" is not the agent of node \"{node}\"", who.name)))
+}
+
+/// 403 unless the caller may read what all nodes tell.
+pub(super) fn may_watch_nodes(who: &Identity) -> Result<()> {
+    // An agent may read Nodes, but other nodes' counters are none of its business.
+    let may = auth::authorize(who, "list", &kinds::NODE, None) && who.node_name().is_none();
+    if may { Ok(()) } else { Err(forbidden(who, "get", &kinds::NODE, None, None)) }
 }
 
 /// 403 where an agent writes what is not its own: another Node, its Lease, or a Pod bound elsewhere.

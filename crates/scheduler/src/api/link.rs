@@ -67,6 +67,14 @@ impl Links {
         }
     }
 
+    /// The nodes that are connected, by name.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.0.lock().nodes.iter().filter(|(_, asks)| !asks.is_closed()).map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    }
+
     /// What is asked of a node, one JSON object a line, for as long as it listens; a newer connection takes over from an older one.
     pub(super) fn asks(&self, node: &str, stop: CancellationToken) -> Response {
         let (sender, receiver) = mpsc::unbounded_channel();

@@ -14,6 +14,11 @@ use super::status::{Refusal, Result};
 pub enum Place {
     /// `/healthz`, `/livez`, `/readyz`.
     Health,
+    /// `/metrics` and `/api/v1/nodes/NODE/proxy/metrics`.
+    Metrics {
+        /// The node's name; none for all, and the server's own.
+        node: Option<String>,
+    },
     /// `/version`.
     Version,
     /// `/api`: the versions of the core group.
@@ -66,6 +71,8 @@ pub fn parse(path: &str) -> Result<Place> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", ..] => Ok(Place::Health),
+        ["metrics"] => Ok(Place::Metrics { node: None }),
+        ["api", "v1", "nodes", node, "proxy", "metrics"] => Ok(Place::Metrics { node: Some((*node).to_owned()) }),
         ["version"] => Ok(Place::Version),
         ["api"] => Ok(Place::Core),
         ["apis"] => Ok(Place::Groups),

@@ -209,6 +209,33 @@ async fn logs_come_from_the_node_that_runs_the_pod() {
     client.get(&format!("{PODS}/web/log?container=other")).await.refused(400, "BadRequest");
 }
 
+#[tokio::test]
+async fn metrics_are_the_servers_and_those_of_all_nodes() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    let text = |answer: serde_json::Value| answer.as_str().unwrap().to_owned();
+    let own = text(client.get("/metrics").await.ok());
+    assert!(own.contains("# TYPE wctl_api_requests_total counter\n") && !own.contains("node="), "{own}");
+    let node = cluster.client(Identity::node("n1"));
+    node.get("/metrics").await.refused(403, "Forbidden");
+    client.get("/api/v1/nodes/n1/proxy/metrics").await.refused(503, "ServiceUnavailable");
+    let mut asks = node.asks("/apis/wctl.dev/v1/nodes/n1/asks").await;
+    for path in ["/metrics", "/api/v1/nodes/n1/proxy/metrics"] {
+        let reading = tokio::spawn({
+            let client = client.clone();
+            async move { client.get(path).await }
+        });
+        let ask = asks.ask().await;
+        assert_eq!(ask["ask"], json!("metrics"));
+        let answers = format!("/apis/wctl.dev/v1/nodes/n1/answers/{}", ask["id"].as_str().unwrap());
+        let told = "# HELP wctl_traps_total T.\n# TYPE wctl_traps_total counter\nwctl_traps_total 3\n";
+        node.raw("POST", &answers, "text/plain", told).await;
+        let told = text(reading.await.unwrap().ok());
+        let wanted = if path == "/metrics" { "wctl_traps_total{node=\"n1\"} 3\n" } else { "wctl_traps_total 3\n" };
+        assert!(told.contains(wanted), "{told}");
+    }
+}
+
 /// Not a test by itself: the server process that the next one kills.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_server() {

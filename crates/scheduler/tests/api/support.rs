@@ -61,11 +61,21 @@ impl Client {
             request = request.header(name, kind);
         }
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let response = self.0.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        self.whole(request.body(body).unwrap()).await
+    }
+
+    async fn whole(&self, request: Request<Body>) -> Answer {
+        let response = self.0.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 64 << 20).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
         Answer { code: head.status, headers: head.headers, body }
+    }
+
+    /// A request whose body is just this text.
+    pub async fn raw(&self, method: &str, path: &str, kind: &str, body: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind);
+        self.whole(request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
