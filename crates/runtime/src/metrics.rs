@@ -19,7 +19,7 @@ pub struct Metrics {
     sandboxes_made: AtomicU64,
     sandboxes_gone: AtomicU64,
     /// Where compiled code came from.
-    pub code: Arc<CodeCounts>,
+    code: Arc<CodeCounts>,
     answers: [AtomicU64; 6],
     refused_busy: AtomicU64,
     refused_memory: AtomicU64,
@@ -60,6 +60,11 @@ impl Drop for Counted {
 }
 
 impl Metrics {
+    /// Nothing counted yet but where code came from.
+    pub fn of(code: Arc<CodeCounts>) -> Metrics {
+        Metrics { code, ..Metrics::default() }
+    }
+
     /// Counts a guest's answer by how long it took to its last byte.
     pub fn took(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);

@@ -155,7 +155,7 @@ impl Node {
     /// # Errors
     /// When the folder cannot be used.
     pub fn with_source(config: Config, client: Client, engines: Engines, source: Arc<dyn Source>) -> Result<Node, Error> {
-        let metrics = Arc::new(Metrics { code: source.counts(), ..Metrics::default() });
+        let metrics = Arc::new(Metrics::of(source.counts()));
         let settings = Settings { node: config.name.clone(), trusted: config.trusted_proxies.clone() };
         let gateway = Arc::new(Gateway::new(settings, metrics.clone()));
         let path = made(&config.data, "keyvalue")?;
