@@ -114,7 +114,8 @@ fn poured(stream: &OutputStream, mut n: u64) -> Done {
         if let Err(error) = stream.blocking_write_and_flush(&chunk[..length as usize]) {
             let StreamError::LastOperationFailed(error) = error else { return Err("closed".into()) };
             let code = filesystem_error_code(&error).map_or("no code".into(), word);
-            return Err(format!("{code} with {n} left: {}", error.to_debug_string()));
+            // The first line is the host's sentence.
+            return Err(format!("{code} with {n} left: {}", error.to_debug_string().lines().next().unwrap_or_default()));
         }
         n -= length;
     }
