@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::cluster::{Cluster, within};
+use crate::cluster::Cluster;
 
 async fn cluster() -> Cluster {
     let cluster = Cluster::start().await;
