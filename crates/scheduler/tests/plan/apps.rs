@@ -1,6 +1,11 @@
 //! Apps: their services together, and their way back.
 
+use crate::cluster::{Cluster, id};
 use crate::teller::check;
+use scheduler::kinds;
+use scheduler::plan::Action;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[test]
 fn all_services_of_an_app_go_back_when_one_is_not_ready_in_time() {
@@ -143,4 +148,26 @@ fn the_way_back_is_gone_once() {
          look again at 1189s
          --",
     );
+}
+
+#[test]
+fn an_app_that_failed_goes_back_once_the_good_revision_is_known() {
+    let mut cluster = Cluster::new();
+    let web = |image: &str| BTreeMap::from([("web".to_owned(), (1, format!("{image}@sha256:0")))]);
+    cluster.node("edge-1", "1Gi", serde_json::json!({}));
+    cluster.app("shop", &web("web"), None);
+    cluster.settle();
+    let good = cluster.get(&kinds::CONTROLLER_REVISION, "shop-1").expect("the good revision").0.clone();
+    cluster.remove(&id(&kinds::CONTROLLER_REVISION, "shop-1"));
+    cluster.app("shop", &web("bad"), None);
+    cluster.settle();
+    cluster.now += Duration::from_secs(61);
+    cluster.lease("edge-1");
+    cluster.settle();
+    let phase = |cluster: &Cluster| cluster.get(&kinds::APP, "shop").expect("the App").status()["phase"].clone();
+    assert_eq!(phase(&cluster), "Failed", "there is nothing to go back to");
+    cluster.put(good);
+    cluster.tell();
+    let plan = cluster.turn();
+    assert!(plan.actions.iter().any(|step| matches!(step.action, Action::RollBack { to: 1, .. })), "{plan}");
 }
