@@ -26,10 +26,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::instance::{Host, Note};
 use events::Events;
-use here::Here;
+use here::{Here, New};
 use report::Report;
 use step::{Assigned, Step, step};
 use watch::{Mirror, watch};
+
+/// What is kept of a Pod object: whole ones take kilobytes each.
+struct Seen {
+    uid: String,
+    assigned: Assigned,
+    /// What it takes to run it, until it is known here.
+    new: Option<Box<New>>,
+}
+
+impl Seen {
+    fn of(pod: &Pod, known: &HashMap<String, Box<Here>>) -> Seen {
+        let uid = pod.uid().unwrap_or_default();
+        let new = (!known.contains_key(&uid)).then(|| Box::new(New::of(pod)));
+        Seen { uid, assigned: pod::assigned(pod), new }
+    }
+}
 
 /// Runs the pods that the API assigns to one node.
 pub struct Agent {
@@ -38,9 +54,9 @@ pub struct Agent {
     address: IpAddr,
     report: Report,
     events: Events,
-    assigned: Mirror<Pod>,
+    assigned: Mirror<Seen>,
     names: HashMap<(String, String), String>,
-    pods: HashMap<String, Here>,
+    pods: HashMap<String, Box<Here>>,
     wakes: BTreeSet<(Duration, String)>,
     notes: (mpsc::UnboundedSender<Note>, mpsc::UnboundedReceiver<Note>),
     start: Instant,
@@ -73,7 +89,8 @@ impl Agent {
             let wake = self.next_wake();
             tokio::select! {
                 Some(event) = changes.next() => {
-                    for key in self.assigned.take(event) {
+                    let pods = &self.pods;
+                    for key in self.assigned.take(event, |pod| Seen::of(pod, pods)) {
                         touched.extend(self.touched(key));
                     }
                 }
@@ -108,21 +125,21 @@ impl Agent {
     /// The pods that a change of this name is about: the one that has it now, and the one that had it.
     fn touched(&mut self, key: (String, String)) -> Vec<String> {
         let before = self.names.get(&key).cloned();
-        let Some(pod) = self.assigned.get(&key) else {
+        let Some(pod) = self.assigned.get_mut(&key) else {
             return before.into_iter().collect();
         };
-        let uid = pod.uid().unwrap_or_default();
+        let uid = pod.uid.clone();
         let before = before.filter(|before| *before != uid);
-        if !self.pods.contains_key(&uid) {
-            self.pods.insert(uid.clone(), Here::new(pod, &self.host));
+        // It is seen twice before it is here when a list is broken off.
+        if let Some(new) = pod.new.take().filter(|_| !self.pods.contains_key(&uid)) {
+            self.pods.insert(uid.clone(), Box::new(Here::new(key.clone(), uid.clone(), *new, &self.host)));
             self.names.insert(key, uid.clone());
         }
         before.into_iter().chain([uid]).collect()
     }
 
     fn assigned_now(&self, here: &Here) -> Option<Assigned> {
-        let pod = self.assigned.get(&here.key).filter(|pod| pod.uid().as_deref() == Some(here.uid.as_str()))?;
-        Some(pod::assigned(pod))
+        self.assigned.get(&here.key).filter(|pod| pod.uid == here.uid).map(|pod| pod.assigned)
     }
 
     /// Does what is to be done about one pod now.
@@ -214,7 +231,7 @@ impl Agent {
     async fn end(mut self) {
         self.pods.values_mut().for_each(|here| here.drain(Duration::ZERO));
         let ending = async {
-            while self.pods.values().any(Here::lives) {
+            while self.pods.values().any(|here| here.lives()) {
                 let Some(note) = self.notes.1.recv().await else { return };
                 if let Some(here) = self.pods.get_mut(&note.uid).filter(|here| here.life == note.life) {
                     here.take(note.news, self.start.elapsed());

@@ -13,7 +13,7 @@ mod incoming;
 mod table;
 mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,17 +67,10 @@ pub struct Gateway {
     /// Where requests are logged.
     pub access: Access,
     table: ArcSwap<Table>,
-    scheduled: Mutex<Scheduled>,
+    turn: Mutex<()>,
     version: latest::Sender<u64>,
     events: broadcast::Sender<EndpointEvent>,
     stale: Notify,
-}
-
-#[derive(Default)]
-struct Scheduled {
-    table: routes::Table,
-    apps: BTreeMap<(String, String), String>,
-    ready: HashMap<(String, String), Vec<String>>,
 }
 
 /// On which of a node's doors a request came in.
@@ -114,7 +107,7 @@ impl Gateway {
             metrics,
             access: Access::default(),
             table: ArcSwap::default(),
-            scheduled: Mutex::default(),
+            turn: Mutex::default(),
             version: latest::Sender::new(0),
             events: broadcast::Sender::new(4096),
             stale: Notify::new(),
@@ -123,10 +116,18 @@ impl Gateway {
 
     /// Routes by this table from now on; `apps` is from (namespace, Service) to the App that owns it.
     pub fn route(&self, table: routes::Table, apps: BTreeMap<(String, String), String>) {
-        let mut scheduled = self.scheduled.lock();
-        scheduled.table = table;
-        scheduled.apps = apps;
-        self.rebuild(&mut scheduled);
+        // One at a time: an older table must not come after a newer one.
+        let _turn = self.turn.lock();
+        let before = self.table.load_full();
+        let table = Arc::new(Table::build(&table, &apps, &self.settings.node, &self.locals, &before));
+        self.table.store(table.clone());
+        self.version.send_modify(|version| *version += 1);
+        // Told last: whoever hears of a change finds it in the table.
+        for service in table.services() {
+            if service.differs(before.service(&service.namespace, &service.name)) {
+                self.tell(service);
+            }
+        }
     }
 
     /// The pods of this node are others, or ready in another way: [`Gateway::follow`] looks again.
@@ -134,26 +135,11 @@ impl Gateway {
         self.stale.notify_one();
     }
 
-    fn rebuild(&self, scheduled: &mut Scheduled) {
-        let before = self.table.load();
-        let table = Table::build(&scheduled.table, &scheduled.apps, &self.settings.node, &self.locals, &before);
-        let ready = table.services().map(|service| ((service.namespace.clone(), service.name.clone()), service.ready_pods()));
-        let ready: HashMap<_, _> = ready.collect();
-        self.table.store(Arc::new(table));
-        self.version.send_modify(|version| *version += 1);
-        // Told last: whoever hears of a change finds it in the table.
-        let before = std::mem::replace(&mut scheduled.ready, ready);
-        for (key, pods) in &scheduled.ready {
-            if before.get(key).map_or(&[][..], Vec::as_slice) != pods {
-                self.tell(key, pods.len());
-            }
-        }
-    }
-
-    fn tell(&self, (namespace, service): &(String, String), ready: usize) {
-        tracing::debug!(namespace, service, ready, "endpoints");
+    fn tell(&self, service: &Service) {
+        let (namespace, name, ready) = (service.namespace.clone(), service.name.clone(), service.ready());
+        tracing::debug!(namespace, service = name, ready, "endpoints");
         // Nobody has to listen.
-        let _ = self.events.send(EndpointEvent { namespace: namespace.clone(), service: service.clone(), ready });
+        let _ = self.events.send(EndpointEvent { namespace, service: name, ready });
     }
 
     /// Tells of each change of a Service's ready pods from now on.

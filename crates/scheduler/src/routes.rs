@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use build::table;
-pub use find::{normal_host, normal_path};
+pub use find::{matches, normal_host, normal_path};
 
 /// Where a gateway sends requests: made whole from objects, never changed in place.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -51,6 +51,39 @@ pub struct Endpoint {
     pub node: String,
     /// `host:port` of that node's port for calls from other nodes; empty where it cannot be reached.
     pub address: String,
+}
+
+/// What one Ingress claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// When it was made.
+    pub born: Option<String>,
+    /// Its namespace and name.
+    pub owner: (String, String),
+    /// In its order.
+    pub claims: Box<[Claim]>,
+}
+
+/// One path prefix of a host, and the Service that it is claimed for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The host, `""` for every host.
+    pub host: String,
+    /// The path prefix.
+    pub path: String,
+    /// Only this very path.
+    pub exact: bool,
+    /// A Service in the Ingress's namespace.
+    pub service: String,
+}
+
+/// The ready pods that one EndpointSlice names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pods {
+    /// Namespace and name of the Service that they are of.
+    pub service: (String, String),
+    /// Those that may get requests.
+    pub endpoints: Box<[Endpoint]>,
 }
 
 /// A (host, path) that two Ingresses claim: the older one has it.

@@ -1,5 +1,6 @@
 //! One pod on this node: what it wants, which life it is in, what is told of it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,7 +8,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -43,7 +43,22 @@ pub struct Here {
     code: Option<Arc<Code>>,
     began: Option<Duration>,
     at_once: bool,
-    told: Option<Value>,
+    /// A hash of the status that was last asked for.
+    told: Option<u64>,
+}
+
+/// What is read of a Pod once.
+pub struct New {
+    wanted: Result<Arc<Wanted>, Unreadable>,
+    restarts: u32,
+    since: Option<Timestamp>,
+}
+
+impl New {
+    /// Reads it.
+    pub fn of(pod: &Pod) -> New {
+        New { wanted: wanted(pod).map(Arc::new), restarts: restarts_of(pod), since: since_of(pod) }
+    }
 }
 
 /// An instance that is made again at once is back before anybody has to know.
@@ -56,11 +71,9 @@ const TURNING: Duration = Duration::from_millis(25);
 const MENDING: Duration = Duration::from_secs(2);
 
 impl Here {
-    /// A pod seen for the first time.
-    pub fn new(pod: &Pod, host: &Host) -> Here {
-        let wanted = wanted(pod).map(Arc::new);
-        let key = (pod.namespace().unwrap_or_default(), pod.name_any());
-        let uid = pod.uid().unwrap_or_default();
+    /// A pod seen for the first time; its key is its namespace and name.
+    pub fn new(key: (String, String), uid: String, new: New, host: &Host) -> Here {
+        let New { wanted, restarts, since } = new;
         let bare = || Identity {
             namespace: key.0.clone(),
             app: String::new(),
@@ -77,8 +90,8 @@ impl Here {
             phase: Phase::Preparing,
             ready: false,
             unready: None,
-            restarts: restarts_of(pod),
-            since: since_of(pod).unwrap_or(now),
+            restarts,
+            since: since.unwrap_or(now),
             started: None,
             turned: now,
             end: None,
@@ -258,7 +271,10 @@ impl Here {
                 "conditions": [{"type": "Ready", "status": "False", "reason": "CreateContainerConfigError", "message": unreadable.to_string()}],
             }),
         };
-        (self.told.as_ref() != Some(&status)).then(|| self.told.insert(status).clone())
+        let mut hasher = DefaultHasher::new();
+        status.to_string().hash(&mut hasher);
+        let hash = hasher.finish();
+        (self.told.replace(hash) != Some(hash)).then_some(status)
     }
 
     /// How long the status may wait for a newer one.

@@ -25,7 +25,7 @@ pub struct Wanted {
     /// The image, by digest.
     pub image: String,
     /// Its sandboxes' limits and grants; the environment is put together at each start.
-    pub spec: Spec,
+    pub spec: Arc<Spec>,
     /// Where variables come from, in order; later ones win.
     pub env_from: Vec<EnvFromSource>,
     /// Variables one by one; they win over `env_from`.
@@ -71,7 +71,7 @@ pub fn wanted(pod: &Pod) -> Result<Wanted, Unreadable> {
     Ok(Wanted {
         container: container.name.clone(),
         image: container.image.clone().ok_or_else(|| fail("its container has no image".into()))?,
-        spec: sandbox(pod, container, &identity).map_err(fail)?,
+        spec: Arc::new(sandbox(pod, container, &identity).map_err(fail)?),
         env_from: container.env_from.clone().unwrap_or_default(),
         env: container.env.clone().unwrap_or_default(),
         probes: Probes::read(container),

@@ -43,36 +43,40 @@ impl Backoff for Patience {
     }
 }
 
-/// The watched objects as last seen, by (namespace, name). A new list replaces the old one only when it is whole.
-pub struct Mirror<K> {
-    seen: HashMap<(String, String), K>,
-    listing: Option<HashMap<(String, String), K>>,
+/// What is needed of the watched objects as last seen, by (namespace, name). A new list replaces the old one only when it is whole.
+pub struct Mirror<V> {
+    seen: HashMap<Key, V>,
+    listing: Option<HashMap<Key, V>>,
     whole: bool,
 }
 
-impl<K> Default for Mirror<K> {
-    fn default() -> Mirror<K> {
+/// Namespace and name.
+pub type Key = (String, String);
+
+impl<V> Default for Mirror<V> {
+    fn default() -> Mirror<V> {
         Mirror { seen: HashMap::new(), listing: None, whole: false }
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Mirror<K> {
-    /// Takes an event; the keys of what changed.
-    pub fn take(&mut self, event: Event<K>) -> Vec<(String, String)> {
+impl<V> Mirror<V> {
+    /// Takes an event, and of its object what `read` keeps; the keys of what changed.
+    pub fn take<K: Resource<DynamicType = ()>>(&mut self, event: Event<K>, read: impl FnOnce(&K) -> V) -> Vec<Key> {
         match event {
             Event::Init => self.listing = Some(HashMap::new()),
             Event::InitApply(object) => {
-                self.listing.get_or_insert_default().insert(key(&object), object);
+                self.listing.get_or_insert_default().insert(key(&object), read(&object));
             }
             Event::InitDone => {
                 let before = std::mem::replace(&mut self.seen, self.listing.take().unwrap_or_default());
+                self.seen.shrink_to_fit();
                 self.whole = true;
                 let gone = before.into_keys().filter(|key| !self.seen.contains_key(key));
                 return gone.collect::<Vec<_>>().into_iter().chain(self.seen.keys().cloned()).collect();
             }
             Event::Apply(object) => {
                 let key = key(&object);
-                self.seen.insert(key.clone(), object);
+                self.seen.insert(key.clone(), read(&object));
                 return vec![key];
             }
             Event::Delete(object) => {
@@ -90,17 +94,22 @@ impl<K: Resource<DynamicType = ()>> Mirror<K> {
     }
 
     /// One object.
-    pub fn get(&self, key: &(String, String)) -> Option<&K> {
+    pub fn get(&self, key: &Key) -> Option<&V> {
         self.seen.get(key)
     }
 
+    /// One object, to be changed.
+    pub fn get_mut(&mut self, key: &Key) -> Option<&mut V> {
+        self.seen.get_mut(key)
+    }
+
     /// All objects.
-    pub fn values(&self) -> impl Iterator<Item = &K> {
-        self.seen.values()
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &V)> {
+        self.seen.iter()
     }
 }
 
-fn key<K: Resource<DynamicType = ()>>(object: &K) -> (String, String) {
+fn key<K: Resource<DynamicType = ()>>(object: &K) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
@@ -113,8 +122,8 @@ mod tests {
         Service { metadata: kube::api::ObjectMeta { name: Some(name.into()), ..Default::default() }, ..Default::default() }
     }
 
-    fn names(mirror: &Mirror<Service>) -> Vec<String> {
-        let mut names: Vec<_> = mirror.values().map(ResourceExt::name_any).collect();
+    fn names(mirror: &Mirror<()>) -> Vec<String> {
+        let mut names: Vec<_> = mirror.all().map(|((_, name), ())| name.clone()).collect();
         names.sort();
         names
     }
@@ -123,12 +132,12 @@ mod tests {
     fn a_half_list_takes_nothing_away() {
         let mut mirror = Mirror::default();
         for event in [Event::Init, Event::InitApply(service("a")), Event::InitApply(service("b")), Event::InitDone] {
-            mirror.take(event);
+            mirror.take(event, |_| ());
         }
-        mirror.take(Event::Init);
-        mirror.take(Event::InitApply(service("b")));
+        mirror.take(Event::<Service>::Init, |_| ());
+        mirror.take(Event::InitApply(service("b")), |_| ());
         assert_eq!(names(&mirror), ["a", "b"], "the server went away in mid-list");
-        let changed = mirror.take(Event::InitDone);
+        let changed = mirror.take(Event::<Service>::InitDone, |_| ());
         assert_eq!(names(&mirror), ["b"]);
         assert!(changed.contains(&(String::new(), "a".into())), "what left is told");
     }

@@ -1,7 +1,8 @@
 //! The scheduler's route table with this node's pods in it, built for quick look-ups.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use scheduler::balance;
@@ -16,14 +17,20 @@ pub struct Table {
     wildcards: bool,
     apps: HashMap<String, Vec<Routed>>,
     services: HashMap<String, Arc<Service>>,
-    listed: HashSet<String>,
 }
 
 /// One path of a host, or of an App's own port.
 #[derive(Clone)]
 struct Routed {
-    route: routes::Route,
+    path: Arc<str>,
+    exact: bool,
     service: Arc<Service>,
+}
+
+impl Routed {
+    fn matches(&self, path: &str) -> bool {
+        routes::matches(&self.path, self.exact, path)
+    }
 }
 
 /// A Service and the pods that answer for it.
@@ -37,6 +44,8 @@ pub struct Service {
     here: Vec<Target>,
     elsewhere: Vec<Target>,
     leaving: Vec<Arc<Local>>,
+    /// A hash of which pods were ready when the table was made.
+    shown: u64,
 }
 
 /// One pod that may be asked.
@@ -74,13 +83,9 @@ impl Service {
         }
     }
 
-    /// The UIDs of the pods that are ready to answer now.
-    pub fn ready_pods(&self) -> Vec<String> {
-        let uid = |target: &Target| match target {
-            Target::Local(local) => local.identity.uid.clone(),
-            Target::Remote(endpoint) => endpoint.pod.clone(),
-        };
-        self.here.iter().filter(|target| target.is_ready()).chain(&self.elsewhere).map(uid).collect()
+    /// Whether other pods are ready than `before`, when its table was made.
+    pub fn differs(&self, before: Option<&Arc<Service>>) -> bool {
+        before.map_or(NOBODY, |before| before.shown) != self.shown
     }
 
     /// How many pods are ready to answer now.
@@ -90,6 +95,13 @@ impl Service {
 }
 
 impl Target {
+    fn uid(&self) -> &str {
+        match self {
+            Target::Local(local) => &local.identity.uid,
+            Target::Remote(endpoint) => &endpoint.pod,
+        }
+    }
+
     fn is_ready(&self) -> bool {
         match self {
             Target::Local(local) => local.is_ready(),
@@ -119,9 +131,8 @@ impl Table {
         for (key, backend) in &scheduled.backends {
             let app = apps.get(key).cloned().unwrap_or_default();
             let name = key_of(&key.0, &key.1);
-            let service = Arc::new(service(backend, app, node, locals, before.services.get(&name)));
-            table.listed.extend(backend.endpoints.iter().map(|endpoint| endpoint.pod.clone()));
-            table.services.insert(name, service);
+            let service = service(backend, app, node, locals, before.services.get(&name));
+            table.services.insert(name, Arc::new(service));
         }
         for (host, routes) in &scheduled.hosts {
             table.wildcards |= host.starts_with("*.");
@@ -142,8 +153,9 @@ impl Table {
             here: Vec::new(),
             elsewhere: Vec::new(),
             leaving: Vec::new(),
+            shown: NOBODY,
         };
-        Routed { route: route.clone(), service: found.unwrap_or_else(|| Arc::new(empty())) }
+        Routed { path: route.path.as_str().into(), exact: route.exact, service: found.unwrap_or_else(|| Arc::new(empty())) }
     }
 
     fn by_app(&self) -> HashMap<String, Vec<Routed>> {
@@ -152,8 +164,9 @@ impl Table {
             apps.entry(key_of(&routed.service.namespace, &routed.service.app)).or_default().push(routed.clone());
         }
         for routes in apps.values_mut() {
-            routes.sort_by(|a, b| b.route.path.len().cmp(&a.route.path.len()).then(a.route.path.cmp(&b.route.path)));
-            routes.dedup_by(|a, b| a.route.path == b.route.path && a.route.exact == b.route.exact);
+            routes.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then(a.path.cmp(&b.path)));
+            routes.dedup_by(|a, b| a.path == b.path && a.exact == b.exact);
+            routes.shrink_to_fit();
         }
         apps
     }
@@ -165,7 +178,7 @@ impl Table {
     }
 
     fn on(&self, host: &str, path: &str) -> Option<&Routed> {
-        self.hosts.get(host)?.iter().find(|routed| routed.route.matches(path))
+        self.hosts.get(host)?.iter().find(|routed| routed.matches(path))
     }
 
     fn on_wildcard(&self, host: &str, path: &str) -> Option<&Routed> {
@@ -176,7 +189,7 @@ impl Table {
     /// The Service for a path on an App's own port.
     pub fn find_of_app(&self, namespace: &str, app: &str, path: &str) -> Option<&Arc<Service>> {
         let routes = self.apps.get(&key_of(namespace, app))?;
-        routes.iter().find(|routed| routed.route.matches(path)).map(|routed| &routed.service)
+        routes.iter().find(|routed| routed.matches(path)).map(|routed| &routed.service)
     }
 
     /// A Service by its name.
@@ -189,9 +202,10 @@ impl Table {
         self.services.values()
     }
 
-    /// Whether a pod is among the endpoints of any Service.
+    /// Whether a pod of this node is among the endpoints of any Service: a look at everything.
     pub fn lists(&self, pod: &str) -> bool {
-        self.listed.contains(pod)
+        let is_it = |target: &Target| matches!(target, Target::Local(local) if local.identity.uid == pod);
+        self.services.values().any(|service| service.here.iter().any(is_it))
     }
 }
 
@@ -209,8 +223,23 @@ fn service(backend: &routes::Backend, app: String, node: &str, locals: &Locals, 
             None => elsewhere.push(Target::Remote(endpoint.clone())),
         }
     }
+    here.shrink_to_fit();
     let leaving = before.map(|before| leaving(before, &here)).unwrap_or_default();
-    Service { namespace: backend.namespace.clone(), name: backend.name.clone(), app, here, elsewhere, leaving }
+    let shown = shown(&here, &elsewhere);
+    Service { namespace: backend.namespace.clone(), name: backend.name.clone(), app, here, elsewhere, leaving, shown }
+}
+
+/// [`Service::shown`] where no pod is ready.
+const NOBODY: u64 = 0;
+
+fn shown(here: &[Target], elsewhere: &[Target]) -> u64 {
+    let mut ready = here.iter().filter(|target| target.is_ready()).chain(elsewhere).peekable();
+    if ready.peek().is_none() {
+        return NOBODY;
+    }
+    let mut hasher = DefaultHasher::new();
+    ready.for_each(|target| target.uid().hash(&mut hasher));
+    hasher.finish()
 }
 
 /// Pods that answered for the Service before, live on and are no longer listed.

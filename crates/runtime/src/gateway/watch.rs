@@ -9,7 +9,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client, ResourceExt};
-use scheduler::{names, routes};
+use scheduler::names;
+use scheduler::routes::{self, Claims, Pods};
 
 use super::Gateway;
 use crate::agent::watch::{Mirror, watch};
@@ -21,19 +22,21 @@ enum Change {
     Slice(Event<EndpointSlice>),
 }
 
+/// Of each object only what the table needs: the objects themselves are a hundred times as large.
 #[derive(Default)]
 struct Seen {
-    ingresses: Mirror<Ingress>,
-    services: Mirror<Service>,
-    slices: Mirror<EndpointSlice>,
+    ingresses: Mirror<Claims>,
+    /// Their Apps.
+    services: Mirror<Option<String>>,
+    slices: Mirror<Option<Pods>>,
 }
 
 impl Seen {
     fn take(&mut self, change: Change) {
         match change {
-            Change::Ingress(event) => drop(self.ingresses.take(event)),
-            Change::Service(event) => drop(self.services.take(event)),
-            Change::Slice(event) => drop(self.slices.take(event)),
+            Change::Ingress(event) => drop(self.ingresses.take(event, |ingress| Claims::from(ingress))),
+            Change::Service(event) => drop(self.services.take(event, |service| service.labels().get(names::APP).cloned())),
+            Change::Slice(event) => drop(self.slices.take(event, Pods::of)),
         }
     }
 
@@ -42,18 +45,13 @@ impl Seen {
     }
 
     fn table(&self) -> routes::Table {
-        let ingresses: Vec<_> = self.ingresses.values().collect();
-        let services: Vec<_> = self.services.values().collect();
-        let slices: Vec<_> = self.slices.values().collect();
-        routes::table(&ingresses, &services, &slices)
+        let ingresses = self.ingresses.all().map(|(_, claims)| claims);
+        let services = self.services.all().map(|(name, _)| name);
+        routes::table(ingresses, services, self.slices.all().filter_map(|(_, pods)| pods.as_ref()))
     }
 
     fn apps(&self) -> BTreeMap<(String, String), String> {
-        let app = |service: &Service| {
-            let app = service.labels().get(names::APP)?.clone();
-            Some(((service.namespace().unwrap_or_default(), service.name_any()), app))
-        };
-        self.services.values().filter_map(app).collect()
+        self.services.all().filter_map(|(name, app)| Some((name.clone(), app.clone()?))).collect()
     }
 }
 

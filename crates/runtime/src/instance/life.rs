@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use artifact::Digest;
 use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Fuse, FusedFuture};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::phase::{End, Reason};
@@ -161,20 +163,24 @@ impl Life {
 
     async fn live(self: Arc<Life>) {
         let (health, told) = Health::new(self.host.metrics.clone());
-        let mut stop = self.stop.clone();
-        let prepared = tokio::select! {
-            prepared = self.clone().prepare(health.clone()) => prepared,
-            _ = told_to_stop(&mut stop) => Err(stopped("it was told to stop before it ran")),
-        };
+        let prepared = self.clone().prepare_until_stopped(health.clone()).boxed().await;
         let end = match prepared {
             Ok(guest) if guest.is_http() => self.clone().serve(guest, health, told).await,
-            Ok(guest) => self.clone().work(guest).await,
+            Ok(guest) => self.clone().work(guest).boxed().await,
             Err(end) => end,
         };
         self.order.local.set_ready(false);
         self.order.local.set_instance(None);
         self.host.gateway.refresh();
         self.teller.tell(News::Ended(end));
+    }
+
+    async fn prepare_until_stopped(self: Arc<Life>, health: Arc<Health>) -> Result<Guest, End> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            prepared = self.prepare(health) => prepared,
+            _ = told_to_stop(&mut stop) => Err(stopped("it was told to stop before it ran")),
+        }
     }
 
     async fn prepare(self: Arc<Life>, health: Arc<Health>) -> Result<Guest, End> {
@@ -189,7 +195,9 @@ impl Life {
         };
         self.teller.tell(News::Code(code.clone()));
         let mut spec = wanted.spec.clone();
-        spec.env = env.to_vec();
+        if !env.is_empty() {
+            Arc::make_mut(&mut spec).env = env.to_vec();
+        }
         self.teller.tell(News::Env(env));
         let identity = &wanted.identity;
         let host = sandbox::Host {
@@ -228,21 +236,18 @@ impl Life {
         self.order.local.set_instance(Some(instance.clone()));
         self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.teller.tell(News::Running);
-        let (sender, mut findings) = mpsc::channel(1);
-        let probes = self.order.wanted.probes.clone();
-        let mut asking = std::pin::pin!(probes.watch(instance, sender));
-        let mut asked = false;
+        let mut asking = Some(Asking::new(self.order.wanted.clone(), instance));
         let mut stop = self.stop.clone();
         loop {
             tokio::select! {
-                () = &mut asking, if !asked => asked = true,
                 end = &mut told => return end.unwrap_or_else(|_| stopped("the node stops")),
-                Some(finding) = findings.recv() => match finding {
-                    Finding::Ready => self.ready(Ok(())),
-                    Finding::Unready(why) => self.ready(Err(why)),
-                    Finding::Dead(why) => return End { reason: Reason::Probe, message: why },
+                finding = next_finding(&mut asking) => match finding {
+                    Some(Finding::Ready) => self.ready(Ok(())),
+                    Some(Finding::Unready(why)) => self.ready(Err(why)),
+                    Some(Finding::Dead(why)) => return End { reason: Reason::Probe, message: why },
+                    None => asking = None,
                 },
-                grace = told_to_stop(&mut stop) => return self.clone().drain(health, grace).await,
+                grace = told_to_stop(&mut stop) => return self.clone().drain(health, grace).boxed().await,
             }
         }
     }
@@ -281,6 +286,31 @@ impl Life {
             },
             // A component knows no signals: dropping it is all that can be done.
             _ = told_to_stop(&mut stop) => stopped("it was told to stop"),
+        }
+    }
+}
+
+/// A pod's probes at work. Most pods have none that go on asking, and then nothing is kept of this.
+struct Asking {
+    probes: Fuse<BoxFuture<'static, ()>>,
+    findings: mpsc::Receiver<Finding>,
+}
+
+impl Asking {
+    fn new(wanted: Arc<Wanted>, instance: Arc<Instance>) -> Asking {
+        let (sender, findings) = mpsc::channel(1);
+        let probes = async move { wanted.probes.watch(instance, sender).await };
+        Asking { probes: probes.boxed().fuse(), findings }
+    }
+}
+
+/// What a probe has found; none when no probe will ask again.
+async fn next_finding(asking: &mut Option<Asking>) -> Option<Finding> {
+    let Some(Asking { probes, findings }) = asking else { return std::future::pending().await };
+    loop {
+        tokio::select! {
+            finding = findings.recv() => return finding,
+            () = &mut *probes, if !probes.is_terminated() => {}
         }
     }
 }

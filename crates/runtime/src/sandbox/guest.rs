@@ -46,7 +46,8 @@ impl Guest {
     ///
     /// # Errors
     /// When an import is not offered (it is named), or the component traps, loops or needs too much memory while it starts.
-    pub async fn prepare(engines: &Engines, code: Arc<Code>, spec: Spec, host: Host) -> Result<Self, Error> {
+    pub async fn prepare(engines: &Engines, code: Arc<Code>, spec: impl Into<Arc<Spec>>, host: Host) -> Result<Self, Error> {
+        let spec = spec.into();
         let pod = spec.pod.name.clone();
         let linked = engines.link(&code).map_err(|message| Error::Link { pod: pod.clone(), message })?;
         if linked.http.is_none() && linked.run.is_none() {

@@ -37,7 +37,7 @@ const RANDOM: u64 = 1 << 20;
 
 /// All that a pod's spec and node grant to its sandboxes.
 pub(crate) struct Grants {
-    pub spec: Spec,
+    pub spec: Arc<Spec>,
     pub host: Host,
     pub budget: Arc<Budget>,
     /// Its share of CPU time, if it is bounded.
@@ -50,7 +50,7 @@ pub(crate) struct Grants {
 
 impl Grants {
     /// Opens the volumes, which may take a while.
-    pub async fn new(spec: Spec, host: Host) -> Result<Arc<Self>, Error> {
+    pub async fn new(spec: Arc<Spec>, host: Host) -> Result<Arc<Self>, Error> {
         let budget = Budget::new(spec.concurrency, spec.memory);
         let allowance = Arc::new(Allowance::new(&spec, &host));
         let share = spec.cpu.map(Share::new);

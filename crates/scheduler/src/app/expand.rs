@@ -203,16 +203,16 @@ fn listed(names: &BTreeSet<String>) -> Option<String> {
     (!names.is_empty()).then(|| names.iter().map(String::as_str).collect::<Vec<_>>().join(","))
 }
 
-/// `requests` are what placement reserves: what is written, or the little that an idle pod needs. CPU is bounded only where it is written.
+/// `requests` are what placement reserves: what is written, or the little that an idle pod needs, which is no CPU at all. CPU is
+/// bounded only where it is written.
 fn resources(limits: &Limits) -> Value {
     let mut most = json!({ "memory": limits.memory.unwrap_or(Limits::MEMORY) });
+    let mut least = json!({ "memory": limits.memory.unwrap_or(Limits::RESERVED_MEMORY) });
     if let Some(cpu) = limits.cpu {
         most["cpu"] = json!(cpu);
+        least["cpu"] = json!(cpu);
     }
-    json!({
-        "limits": most,
-        "requests": { "memory": limits.memory.unwrap_or(Limits::RESERVED_MEMORY), "cpu": limits.cpu.unwrap_or(Limits::RESERVED_CPU) },
-    })
+    json!({ "limits": most, "requests": least })
 }
 
 fn http_probe(probe: &Probe) -> Value {

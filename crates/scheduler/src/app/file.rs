@@ -178,8 +178,6 @@ impl Limits {
     pub const MEMORY: Memory = Memory(128 << 20);
     /// What placement reserves for a pod whose service does not say: most pods are idle, and thousands should fit a small machine.
     pub const RESERVED_MEMORY: Memory = Memory(2 << 20);
-    /// The same for CPU.
-    pub const RESERVED_CPU: Cpu = Cpu(1);
 }
 
 impl Default for Limits {

@@ -5,13 +5,14 @@ use super::{Resources, Snapshot};
 use imbl::{OrdMap, OrdSet};
 use std::collections::BTreeMap;
 
-/// Derived from the objects; changed with them, never by hand.
+/// Derived from the objects; changed with them, never by hand. One to many is a set of pairs: a set within a map takes a
+/// kilobyte for each key, and most have one or two values.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     /// From UID to object.
     uids: OrdMap<Name, ObjectId>,
     /// From the UID of an owner to what it owns.
-    children: OrdMap<Name, OrdSet<ObjectId>>,
+    children: OrdSet<(Name, ObjectId)>,
     /// From node to its pods, ended ones too.
     pods_on: OrdMap<Name, OrdSet<Key>>,
     /// From node to what its pods take.
@@ -19,17 +20,28 @@ pub(super) struct Index {
     /// Pods that wait for a node.
     unplaced: OrdSet<Key>,
     /// Pods by namespace and all their labels: one group for each revision.
-    groups: OrdMap<(Name, Labels), OrdSet<Name>>,
+    groups: OrdSet<(Group, Name)>,
     /// Groups by namespace and one label of theirs.
-    by_label: OrdMap<(Name, Label), OrdSet<Labels>>,
+    by_label: OrdSet<((Name, Label), Labels)>,
     /// Services by namespace and the first label of their selector.
-    selectors: OrdMap<(Name, Label), OrdSet<Name>>,
+    selectors: OrdSet<((Name, Label), Name)>,
 }
 
+type Group = (Name, Labels);
 type Label = (String, String);
 
 fn label((name, value): (&String, &String)) -> Label {
     (name.clone(), value.clone())
+}
+
+/// The pairs of `key`; `least` is a value that comes before all others.
+fn of<K: Ord + Clone, V: Ord + Clone>(set: &OrdSet<(K, V)>, key: K, least: V) -> impl Iterator<Item = &(K, V)> {
+    let first = (key.clone(), least);
+    set.range(first..).take_while(move |(found, _)| *found == key)
+}
+
+fn no_name() -> Name {
+    Name::from("")
 }
 
 fn insert<K: Ord + Clone, V: Ord + Clone>(map: &mut OrdMap<K, OrdSet<V>>, key: K, value: V) {
@@ -55,7 +67,7 @@ impl Index {
     pub(super) fn add_object(&mut self, id: &ObjectId, meta: &Meta) {
         self.uids.insert(meta.uid.clone(), id.clone());
         if let Some(owner) = &meta.owner {
-            insert(&mut self.children, owner.uid.clone(), id.clone());
+            self.children.insert((owner.uid.clone(), id.clone()));
         }
     }
 
@@ -64,7 +76,7 @@ impl Index {
             self.uids.remove(&meta.uid);
         }
         if let Some(owner) = &meta.owner {
-            remove(&mut self.children, &owner.uid, id);
+            self.children.remove(&(owner.uid.clone(), id.clone()));
         }
     }
 
@@ -89,14 +101,16 @@ impl Index {
     fn add_to_group(&mut self, pod: &mut Pod) {
         let Key { namespace, name } = pod.meta.key.clone();
         let group = (namespace.clone(), pod.meta.labels.clone());
-        if let Some(((_, shared), _)) = self.groups.get_key_value(&group) {
-            pod.meta.labels = shared.clone();
-        } else {
-            for pair in pod.meta.labels.iter() {
-                insert(&mut self.by_label, (namespace.clone(), label(pair)), pod.meta.labels.clone());
-            }
+        let known = of(&self.groups, group.clone(), no_name()).next().map(|(group, _)| group.clone());
+        if let Some(group) = known {
+            pod.meta.labels = group.1.clone();
+            self.groups.insert((group, name));
+            return;
         }
-        insert(&mut self.groups, group, name);
+        for pair in pod.meta.labels.iter() {
+            self.by_label.insert(((namespace.clone(), label(pair)), pod.meta.labels.clone()));
+        }
+        self.groups.insert((group, name));
     }
 
     pub(super) fn remove_pod(&mut self, pod: &Pod) {
@@ -110,10 +124,10 @@ impl Index {
             }
         }
         let group = (namespace.clone(), pod.meta.labels.clone());
-        remove(&mut self.groups, &group, name);
-        if !self.groups.contains_key(&group) {
+        self.groups.remove(&(group.clone(), name.clone()));
+        if of(&self.groups, group, no_name()).next().is_none() {
             for pair in pod.meta.labels.iter() {
-                remove(&mut self.by_label, &(namespace.clone(), label(pair)), &pod.meta.labels);
+                self.by_label.remove(&((namespace.clone(), label(pair)), pod.meta.labels.clone()));
             }
         }
     }
@@ -121,14 +135,14 @@ impl Index {
     pub(super) fn add_service(&mut self, service: &Service) {
         if let Some(pair) = service.selector.iter().next() {
             let Key { namespace, name } = service.meta.key.clone();
-            insert(&mut self.selectors, (namespace, label(pair)), name);
+            self.selectors.insert(((namespace, label(pair)), name));
         }
     }
 
     pub(super) fn remove_service(&mut self, service: &Service) {
         if let Some(pair) = service.selector.iter().next() {
             let Key { namespace, name } = &service.meta.key;
-            remove(&mut self.selectors, &(namespace.clone(), label(pair)), name);
+            self.selectors.remove(&((namespace.clone(), label(pair)), name.clone()));
         }
     }
 }
@@ -141,7 +155,8 @@ impl Snapshot {
 
     /// What an owner owns, in order of kind and name.
     pub fn children(&self, uid: &str) -> impl Iterator<Item = &ObjectId> {
-        self.index.children.get(uid).into_iter().flatten()
+        let least = ObjectId { kind: "", key: Key { namespace: no_name(), name: no_name() } };
+        of(&self.index.children, uid.into(), least).map(|(_, id)| id)
     }
 
     /// The ReplicaSets that an owner owns.
@@ -176,21 +191,21 @@ impl Snapshot {
 
     /// The Services whose selector matches a pod's labels.
     pub fn services_of(&self, namespace: &Name, labels: &Labels) -> Vec<Key> {
-        let candidates = labels.iter().filter_map(|pair| self.index.selectors.get(&(namespace.clone(), label(pair)))).flatten();
-        let keys = candidates.map(|name| Key { namespace: namespace.clone(), name: name.clone() });
+        let candidates = labels.iter().flat_map(|pair| of(&self.index.selectors, (namespace.clone(), label(pair)), no_name()));
+        let keys = candidates.map(|(_, name)| Key { namespace: namespace.clone(), name: name.clone() });
         keys.filter(|key| self.services.get(key).is_some_and(|service| selects(&service.selector, labels))).collect()
     }
 
     /// The pods that a Service's selector matches.
     pub fn pods_of_service(&self, service: &Service) -> impl Iterator<Item = &Pod> {
         let namespace = service.meta.key.namespace.clone();
-        let first = service.selector.iter().next().and_then(|pair| self.index.by_label.get(&(namespace.clone(), label(pair))));
-        let groups = first.into_iter().flatten().filter(|labels| selects(&service.selector, labels)).cloned().collect::<Vec<_>>();
-        groups.into_iter().flat_map(move |labels| {
-            let names = self.index.groups.get(&(namespace.clone(), labels));
-            let namespace = namespace.clone();
-            let keys = names.into_iter().flatten().map(move |name| Key { namespace: namespace.clone(), name: name.clone() });
-            keys.filter_map(|key| self.pods.get(&key).map(|pod| &**pod))
+        let first = service.selector.iter().next().map(|pair| (namespace.clone(), label(pair)));
+        let groups = first.into_iter().flat_map(|key| of(&self.index.by_label, key, Labels::default()));
+        groups.filter(|(_, labels)| selects(&service.selector, labels)).flat_map(move |(_, labels)| {
+            let names = of(&self.index.groups, (namespace.clone(), labels.clone()), no_name());
+            let key = |name: &Name| Key { namespace: namespace.clone(), name: name.clone() };
+            let found: Vec<&Pod> = names.filter_map(|(_, name)| self.pods.get(&key(name)).map(|pod| &**pod)).collect();
+            found
         })
     }
 }

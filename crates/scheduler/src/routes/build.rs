@@ -1,54 +1,75 @@
 //! Objects to table: which Ingress claims what, and which pods are behind it.
 
-use super::{Backend, Collision, Endpoint, Route, Table, normal_host, normal_path};
-use k8s_openapi::api::core::v1::Service;
+use super::{Backend, Claim, Claims, Collision, Endpoint, Pods, Route, Table, normal_host, normal_path};
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 type Name = (String, String);
 type Backends = BTreeMap<Name, Arc<Backend>>;
 
-/// The table for these objects. Takes slices of the objects, of references or of `Arc`s. A route to a Service that does not
-/// exist has a backend without endpoints (503, not 404); of two claims to one (host, path) the older Ingress wins.
-pub fn table<I, S, E>(ingresses: &[I], services: &[S], slices: &[E]) -> Table
-where
-    I: Borrow<Ingress>,
-    S: Borrow<Service>,
-    E: Borrow<EndpointSlice>,
-{
-    let backends = backends(services, slices);
-    let mut sorted: Vec<&Ingress> = ingresses.iter().map(Borrow::borrow).collect();
-    sorted.sort_by_key(|a| age(&a.metadata));
-    let mut claims = Claims::default();
-    for ingress in sorted {
-        claims.take(ingress, &backends);
+impl From<&Ingress> for Claims {
+    fn from(ingress: &Ingress) -> Claims {
+        let born = ingress.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string());
+        let mut claims = Vec::new();
+        let spec = ingress.spec.as_ref();
+        for rule in spec.and_then(|spec| spec.rules.as_ref()).into_iter().flatten() {
+            let host = normal_host(rule.host.as_deref().unwrap_or("")).into_owned();
+            let paths = rule.http.iter().flat_map(|http| &http.paths);
+            claims.extend(paths.filter_map(|path| Claim::new(&host, prefix(path), path.path_type == "Exact", &path.backend)));
+        }
+        let rest = spec.and_then(|spec| spec.default_backend.as_ref());
+        claims.extend(rest.and_then(|backend| Claim::new("", "/".to_owned(), false, backend)));
+        Claims { born, owner: name_of(&ingress.metadata), claims: claims.into() }
     }
-    let hosts = claims.routes.into_iter().map(|(host, routes)| (host, longest_first(routes))).collect();
-    Table { hosts, backends, collisions: claims.collisions }
 }
 
-/// Oldest first; names decide between equals, so that every gateway has the same table.
-fn age(meta: &ObjectMeta) -> (Option<String>, Name) {
-    (meta.creation_timestamp.as_ref().map(|t| t.0.to_string()), name_of(meta))
+impl Claim {
+    /// None where it does not lead to a Service.
+    fn new(host: &str, path: String, exact: bool, backend: &IngressBackend) -> Option<Claim> {
+        Some(Claim { host: host.to_owned(), path, exact, service: backend.service.as_ref()?.name.clone() })
+    }
+}
+
+impl Pods {
+    /// None where the slice names no Service.
+    pub fn of(slice: &EndpointSlice) -> Option<Pods> {
+        let service = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?.clone();
+        let namespace = slice.metadata.namespace.clone().unwrap_or_default();
+        Some(Pods { service: (namespace, service), endpoints: ready_endpoints(slice).collect() })
+    }
+}
+
+/// The table for what these objects say; Services by namespace and name. A route to a Service that does not exist has a backend
+/// without endpoints (503, not 404); of two claims to one (host, path) the older Ingress wins.
+pub fn table<'o>(
+    ingresses: impl Iterator<Item = &'o Claims>,
+    services: impl Iterator<Item = &'o Name>,
+    slices: impl Iterator<Item = &'o Pods>,
+) -> Table {
+    let backends = backends(services, slices);
+    let mut sorted: Vec<&Claims> = ingresses.collect();
+    // Oldest first; names decide between equals, so that every gateway has the same table.
+    sorted.sort_by_key(|claims| (&claims.born, &claims.owner));
+    let mut taken = Taken::default();
+    for claims in sorted {
+        claims.claims.iter().for_each(|claim| taken.take(&claims.owner, claim, &backends));
+    }
+    let hosts = taken.routes.into_iter().map(|(host, routes)| (host, longest_first(routes))).collect();
+    Table { hosts, backends, collisions: taken.collisions }
 }
 
 fn name_of(meta: &ObjectMeta) -> Name {
     (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-fn backends<S: Borrow<Service>, E: Borrow<EndpointSlice>>(services: &[S], slices: &[E]) -> Backends {
-    let mut endpoints: BTreeMap<Name, Vec<Endpoint>> = BTreeMap::new();
-    for service in services {
-        endpoints.entry(name_of(&service.borrow().metadata)).or_default();
-    }
+fn backends<'o>(services: impl Iterator<Item = &'o Name>, slices: impl Iterator<Item = &'o Pods>) -> Backends {
+    let mut endpoints: BTreeMap<Name, Vec<Endpoint>> = services.map(|name| (name.clone(), Vec::new())).collect();
     for slice in slices {
-        let slice: &EndpointSlice = slice.borrow();
-        if let Some(found) = service_of(slice).and_then(|name| endpoints.get_mut(&name)) {
-            found.extend(ready_endpoints(slice));
+        if let Some(found) = endpoints.get_mut(&slice.service) {
+            found.extend(slice.endpoints.iter().cloned());
         }
     }
     endpoints.into_iter().map(|(name, endpoints)| (name.clone(), Arc::new(backend(name, endpoints)))).collect()
@@ -57,12 +78,8 @@ fn backends<S: Borrow<Service>, E: Borrow<EndpointSlice>>(services: &[S], slices
 fn backend((namespace, name): Name, mut endpoints: Vec<Endpoint>) -> Backend {
     endpoints.sort();
     endpoints.dedup_by(|a, b| a.pod == b.pod);
+    endpoints.shrink_to_fit();
     Backend { namespace, name, endpoints }
-}
-
-fn service_of(slice: &EndpointSlice) -> Option<Name> {
-    let service = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
-    Some((slice.metadata.namespace.clone().unwrap_or_default(), service.clone()))
 }
 
 fn ready_endpoints(slice: &EndpointSlice) -> impl Iterator<Item = Endpoint> {
@@ -86,39 +103,26 @@ fn address(host: &str, port: i32) -> String {
 }
 
 #[derive(Default)]
-struct Claims {
+struct Taken<'o> {
     routes: BTreeMap<String, Vec<Route>>,
-    owners: BTreeMap<(String, String, bool), Name>,
+    owners: BTreeMap<(&'o str, &'o str, bool), &'o Name>,
     collisions: Vec<Collision>,
 }
 
-impl Claims {
-    fn take(&mut self, ingress: &Ingress, backends: &Backends) {
-        let owner = name_of(&ingress.metadata);
-        let Some(spec) = &ingress.spec else { return };
-        for rule in spec.rules.iter().flatten() {
-            let host = normal_host(rule.host.as_deref().unwrap_or("")).into_owned();
-            for path in rule.http.iter().flat_map(|http| &http.paths) {
-                self.claim(&owner, &host, prefix(path), path.path_type == "Exact", resolve(&owner, &path.backend, backends));
-            }
-        }
-        if let Some(backend) = &spec.default_backend {
-            self.claim(&owner, "", "/".to_owned(), false, resolve(&owner, backend, backends));
-        }
-    }
-
-    fn claim(&mut self, owner: &Name, host: &str, path: String, exact: bool, backend: Option<Arc<Backend>>) {
-        let Some(backend) = backend else { return };
-        let key = (host.to_owned(), path.clone(), exact);
-        match self.owners.get(&key) {
-            Some(winner) if winner != owner => {
-                self.collisions.push(Collision { host: host.to_owned(), path, winner: winner.clone(), loser: owner.clone() })
+impl<'o> Taken<'o> {
+    fn take(&mut self, owner: &'o Name, claim: &'o Claim, backends: &Backends) {
+        let Claim { host, path, exact, service } = claim;
+        match self.owners.get(&(host.as_str(), path.as_str(), *exact)) {
+            Some(winner) if *winner != owner => {
+                let (winner, loser) = ((*winner).clone(), owner.clone());
+                self.collisions.push(Collision { host: host.clone(), path: path.clone(), winner, loser });
             }
             // The same Ingress names a path twice: its first rule counts.
             Some(_) => {}
             None => {
-                self.owners.insert(key, owner.clone());
-                self.routes.entry(host.to_owned()).or_default().push(Route { path, exact, backend });
+                self.owners.insert((host, path, *exact), owner);
+                let backend = resolve(owner, service, backends);
+                self.routes.entry(host.clone()).or_default().push(Route { path: path.clone(), exact: *exact, backend });
             }
         }
     }
@@ -129,21 +133,30 @@ fn prefix(path: &HTTPIngressPath) -> String {
     normal_path(path.path.as_deref().unwrap_or("/"), path.path_type == "Exact")
 }
 
-fn resolve(owner: &Name, backend: &IngressBackend, backends: &Backends) -> Option<Arc<Backend>> {
-    let service = (owner.0.clone(), backend.service.as_ref()?.name.clone());
+fn resolve(owner: &Name, service: &str, backends: &Backends) -> Arc<Backend> {
+    let service = (owner.0.clone(), service.to_owned());
     let found = backends.get(&service).cloned();
-    Some(found.unwrap_or_else(|| Arc::new(Backend { namespace: service.0, name: service.1, endpoints: Vec::new() })))
+    found.unwrap_or_else(|| Arc::new(Backend { namespace: service.0, name: service.1, endpoints: Vec::new() }))
 }
 
 fn longest_first(mut routes: Vec<Route>) -> Vec<Route> {
     routes.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then(b.exact.cmp(&a.exact)).then(a.path.cmp(&b.path)));
+    routes.shrink_to_fit();
     routes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::api::core::v1::Service;
     use serde_json::json;
+
+    fn table(ingresses: &[Ingress], services: &[Service], slices: &[EndpointSlice]) -> Table {
+        let claims: Vec<_> = ingresses.iter().map(Claims::from).collect();
+        let services: Vec<_> = services.iter().map(|service| name_of(&service.metadata)).collect();
+        let pods: Vec<_> = slices.iter().filter_map(Pods::of).collect();
+        super::table(claims.iter(), services.iter(), pods.iter())
+    }
 
     fn ingress(name: &str, created: &str, host: &str, rules: &[(&str, &str)]) -> Ingress {
         let paths: Vec<_> = rules
@@ -187,7 +200,7 @@ mod tests {
     fn the_longest_prefix_of_whole_elements_wins() {
         let shop =
             ingress("shop", "2026-01-01T00:00:00Z", "Shop.localhost", &[("/", "web"), ("/users", "user"), ("/users/new/", "signup")]);
-        let table = table(&[shop], &[service("web"), service("user"), service("signup")], &[] as &[EndpointSlice]);
+        let table = table(&[shop], &[service("web"), service("user"), service("signup")], &[]);
         check(
             &table,
             "shop.localhost/ → web
@@ -205,7 +218,7 @@ mod tests {
         let any = ingress("any", "2026-01-01T00:00:00Z", "*.example.com", &[("/", "any")]);
         let one = ingress("one", "2026-01-02T00:00:00Z", "one.example.com", &[("/x", "one")]);
         let rest = ingress("rest", "2026-01-02T00:00:00Z", "", &[("/", "rest")]);
-        let table = table(&[any, one, rest], &[] as &[Service], &[] as &[EndpointSlice]);
+        let table = table(&[any, one, rest], &[], &[]);
         check(
             &table,
             "one.example.com/x → one
@@ -220,7 +233,7 @@ mod tests {
     fn the_older_ingress_keeps_a_route_and_the_other_is_named() {
         let younger = ingress("a", "2026-01-02T00:00:00Z", "shop.localhost", &[("/users/", "new")]);
         let older = ingress("b", "2026-01-01T00:00:00Z", "shop.localhost", &[("/users", "old")]);
-        let table = table(&[younger, older], &[] as &[Service], &[] as &[EndpointSlice]);
+        let table = table(&[younger, older], &[], &[]);
         check(&table, "shop.localhost/users → old");
         assert_eq!(table.collisions.len(), 1);
         assert_eq!(table.collisions[0].loser.1, "a");
@@ -229,7 +242,7 @@ mod tests {
 
     #[test]
     fn only_ready_pods_are_endpoints() {
-        let table = table(&[] as &[Ingress], &[service("web")], &[slice("web", &[("2", true), ("1", true), ("3", false)])]);
+        let table = table(&[], &[service("web")], &[slice("web", &[("2", true), ("1", true), ("3", false)])]);
         let backend = table.backend("default", "web").expect("a backend");
         let pods: Vec<&str> = backend.endpoints.iter().map(|e| e.pod.as_str()).collect();
         assert_eq!(pods, ["1", "2"]);
@@ -238,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_route_to_no_service_has_no_endpoints() {
-        let table = table(&[ingress("x", "2026-01-01T00:00:00Z", "x", &[("/", "gone")])], &[] as &[Service], &[] as &[EndpointSlice]);
+        let table = table(&[ingress("x", "2026-01-01T00:00:00Z", "x", &[("/", "gone")])], &[], &[]);
         assert!(table.find("x", "/").expect("a route").backend.endpoints.is_empty());
     }
 }

@@ -31,13 +31,18 @@ impl Table {
 impl Route {
     /// Whether a path without its query is the route's or lies under it: `/users` matches `/users/1`, never `/usersx`.
     pub fn matches(&self, path: &str) -> bool {
-        if self.exact {
-            return path == self.path;
-        }
-        match path.strip_prefix(self.path.trim_end_matches('/')) {
-            Some(rest) => rest.is_empty() || rest.starts_with('/'),
-            None => false,
-        }
+        matches(&self.path, self.exact, path)
+    }
+}
+
+/// [`Route::matches`] for the route of `prefix`.
+pub fn matches(prefix: &str, exact: bool, path: &str) -> bool {
+    if exact {
+        return path == prefix;
+    }
+    match path.strip_prefix(prefix.trim_end_matches('/')) {
+        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+        None => false,
     }
 }
 
