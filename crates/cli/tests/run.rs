@@ -3,27 +3,9 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::OnceLock;
 
-use common::{component, ended, stderr, stdout, wctl};
-
-/// A command that does what its arguments say, built once.
-fn command() -> &'static Path {
-    static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = BUILT.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("src")).unwrap();
-        let manifest = "[package]\nname = \"teller\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
-        std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
-        std::fs::write(folder.path().join("src/main.rs"), include_str!("guests/teller.rs")).unwrap();
-        std::fs::write(folder.path().join("app.yaml"), "app: teller\nbuild: .\n").unwrap();
-        let built = common::build(&folder.path().join("app.yaml"));
-        (folder, built)
-    });
-    path
-}
+use common::{component, ended, stderr, stdout, teller, wctl};
 
 fn run(args: &[&str]) -> std::process::Output {
     let home = tempfile::tempdir().unwrap();
@@ -37,7 +19,7 @@ fn a_command_gets_args_env_dirs_and_gives_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("note"), "from outside").unwrap();
     let dir = format!("{}::/shared", folder.path().display());
-    let teller = command().to_str().unwrap();
+    let teller = teller().to_str().unwrap();
     let output = run(&["--env", "A=1", "--dir", &dir, teller, "args", "-x", "--flag"]);
     ended(&output, 0);
     assert!(stdout(&output).contains("[\"args\", \"-x\", \"--flag\"]"), "{}", stdout(&output));
@@ -66,7 +48,7 @@ fn a_command_reads_our_stdin() {
     use std::io::Write;
     let home = tempfile::tempdir().unwrap();
     let mut command_line = wctl();
-    command_line.arg("--data").arg(home.path()).arg("run").arg(command()).arg("upper");
+    command_line.arg("--data").arg(home.path()).arg("run").arg(teller()).arg("upper");
     let mut child = command_line.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"shout\n").unwrap();
     let output = child.wait_with_output().unwrap();

@@ -67,6 +67,22 @@ pub fn build(file: &Path) -> PathBuf {
     PathBuf::from(json["services"][0]["file"].as_str().unwrap())
 }
 
+/// A command that does what its arguments say, built once.
+pub fn teller() -> &'static Path {
+    static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        let manifest = "[package]\nname = \"teller\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+        std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        std::fs::write(folder.path().join("src/main.rs"), include_str!("../guests/teller.rs")).unwrap();
+        std::fs::write(folder.path().join("app.yaml"), "app: teller\nbuild: .\n").unwrap();
+        let built = build(&folder.path().join("app.yaml"));
+        (folder, built)
+    });
+    path
+}
+
 /// A process of the binary that runs on a data folder, and what it prints. Killed when it is dropped.
 pub struct Process {
     lines: Lines,

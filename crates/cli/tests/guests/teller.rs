@@ -20,6 +20,9 @@ fn main() {
             std::io::stdin().read_to_string(&mut text).unwrap();
             print!("{}", text.to_uppercase());
         }
+        Some("sleep") => loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        },
         _ => panic!("as asked"),
     }
 }

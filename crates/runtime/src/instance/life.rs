@@ -144,6 +144,10 @@ const UNLISTED: Duration = Duration::from_millis(500);
 /// How long the API may take to tell Secrets when an older environment is at hand.
 const VALUES: Duration = Duration::from_secs(2);
 
+/// How long a program runs before it is taken for one that works: one that cannot mostly ends at once, and must not pass for ready
+/// in between.
+const SETTLES: Duration = Duration::from_secs(1);
+
 /// A life and what it needs.
 pub struct Life {
     host: Arc<Host>,
@@ -274,19 +278,30 @@ impl Life {
     async fn work(self: Arc<Life>, guest: Guest) -> End {
         self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.teller.tell(News::Running);
-        self.teller.tell(News::Ready(Ok(())));
+        let mut running = guest.run().boxed();
         let mut stop = self.stop.clone();
-        tokio::select! {
-            result = guest.run() => match result {
-                Ok(code) => End { reason: Reason::Exit(code), message: format!("its run returned {code}") },
-                Err(Failure::Exit(code)) => End { reason: Reason::Exit(code), message: format!("it exited with {code}") },
-                Err(failure @ (Failure::Deadline(_) | Failure::Starved { .. })) => End { reason: Reason::Deadline, message: failure.to_string() },
-                Err(Failure::Trap { message, backtrace }) => End { reason: Reason::Trap, message: format!("{message}\n{backtrace}").trim_end().to_owned() },
-                Err(failure) => End { reason: Reason::Start, message: failure.to_string() },
-            },
-            // A component knows no signals: dropping it is all that can be done.
-            _ = told_to_stop(&mut stop) => stopped("it was told to stop"),
+        let mut settled = std::pin::pin!(tokio::time::sleep(SETTLES).fuse());
+        loop {
+            tokio::select! {
+                result = &mut running => return returned(result),
+                () = &mut settled, if !settled.is_terminated() => self.teller.tell(News::Ready(Ok(()))),
+                // A component knows no signals: dropping it is all that can be done.
+                _ = told_to_stop(&mut stop) => return stopped("it was told to stop"),
+            }
         }
+    }
+}
+
+/// How a program's run ended.
+fn returned(result: Result<i32, Failure>) -> End {
+    match result {
+        Ok(code) => End { reason: Reason::Exit(code), message: format!("its run returned {code}") },
+        Err(Failure::Exit(code)) => End { reason: Reason::Exit(code), message: format!("it exited with {code}") },
+        Err(failure @ (Failure::Deadline(_) | Failure::Starved { .. })) => End { reason: Reason::Deadline, message: failure.to_string() },
+        Err(Failure::Trap { message, backtrace }) => {
+            End { reason: Reason::Trap, message: format!("{message}\n{backtrace}").trim_end().to_owned() }
+        }
+        Err(failure) => End { reason: Reason::Start, message: failure.to_string() },
     }
 }
 
