@@ -177,20 +177,32 @@ fn compiled(guest: &Guest, wasm: &Path, folder: &Path) -> Option<PathBuf> {
     status.is_ok_and(|status| status.success()).then_some(path)
 }
 
-/// One round of wrk: 64 connections from one thread.
 fn load(server: &mut Server, seconds: u32) -> Result<()> {
-    let before = server.process.cpu()?;
-    let host = format!("Host: {}", server.host);
-    let output =
-        Command::new("wrk").args(["-t1", "-c64", &format!("-d{seconds}s"), "-H", &host, &server.url]).output().context("running wrk")?;
+    let taken = wrk(&server.process, &server.url, &server.host, seconds).with_context(|| format!("loading {}", server.name))?;
+    server.rates.push(taken.rate);
+    server.cpu.push(taken.cpu);
+    Ok(())
+}
+
+/// What one round of wrk found.
+pub struct Taken {
+    /// Requests/s.
+    pub rate: f64,
+    /// CPU time of the process for a request, in microseconds.
+    pub cpu: f64,
+}
+
+/// One round of wrk against a process: 64 connections from one thread.
+pub fn wrk(process: &Process, url: &str, host: &str, seconds: u32) -> Result<Taken> {
+    let before = process.cpu()?;
+    let host = format!("Host: {host}");
+    let output = Command::new("wrk").args(["-t1", "-c64", &format!("-d{seconds}s"), "-H", &host, url]).output().context("running wrk")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(!text.contains("Non-2xx"), "{} answered with errors:\n{text}", server.name);
-    let rate = field(&text, "Requests/sec:").with_context(|| format!("wrk against {} printed:\n{text}", server.name))?;
+    ensure!(!text.contains("Non-2xx"), "there were errors:\n{text}");
+    let rate = field(&text, "Requests/sec:").with_context(|| format!("wrk printed:\n{text}"))?;
     let requests =
         text.lines().find_map(|line| line.split_once(" requests in ")?.0.trim().parse::<f64>().ok()).context("requests of wrk")?;
-    server.rates.push(rate);
-    server.cpu.push((server.process.cpu()? - before) / requests * 1e6);
-    Ok(())
+    Ok(Taken { rate, cpu: (process.cpu()? - before) / requests * 1e6 })
 }
 
 fn field(text: &str, name: &str) -> Option<f64> {

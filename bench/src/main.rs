@@ -1,6 +1,7 @@
 //! `cargo run --release -p bench`: measures wctl beside its peers and prints each figure beside its target.
 
 mod cluster;
+mod density;
 mod figures;
 mod http;
 mod load;
@@ -15,7 +16,7 @@ use clap::Parser;
 /// Measures wctl and prints each figure beside its target.
 #[derive(Parser)]
 struct Args {
-    /// Only these figures: up, deploy, heal, scale, roll, rss, neighbours, hello, javascript, python.
+    /// Only these figures: up, deploy, heal, scale, roll, rss, neighbours, hello, javascript, python, density.
     only: Vec<String>,
     /// How often each figure is taken; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -62,6 +63,9 @@ async fn main() -> Result<()> {
     let groups: Vec<&str> = http::groups().filter(|group| wanted(group)).collect();
     if !groups.is_empty() {
         report.extend(http::figures(args.rounds, &groups).await?);
+    }
+    if wanted("density") {
+        report.extend(density::figures(args.rounds).await?);
     }
     print!("{report}");
     if let Some(path) = args.json {
