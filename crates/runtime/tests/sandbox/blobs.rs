@@ -137,3 +137,15 @@ async fn large_objects_stream_and_what_does_not_fit_is_refused() {
     tokio::time::timeout(Duration::from_secs(5), emptied).await.expect("what was refused and removed takes no room");
     check(&guest, &[("much|c|y|6000", "Ok(())")]).await;
 }
+
+#[tokio::test]
+async fn h44_an_object_that_lacks_a_part_is_never_stored() {
+    let place = Place::new(1 << 20);
+    let guest = place.guest(granted(&["c"])).await;
+    let lacks = r#"Err("a part of the value could not be written, so nothing is kept of it")"#;
+    let open = r#"Err("the value's stream is still open; drop it before finish") true"#;
+    check(&guest, &[("put|c|x|old", "Ok(())"), ("careless|c|x|300", lacks), ("get|c|x", r#"Ok("old")"#)]).await;
+    check(&guest, &[("open|c|x", open), ("get|c|x", r#"Ok("old")"#), ("open|c|y", open), ("has|c|y", "Ok(false)")]).await;
+    // What was refused takes no room, so the same again fits when it is small enough.
+    check(&guest, &[("careless|c|x|200", "Ok(())"), ("length|c|x", "819200")]).await;
+}

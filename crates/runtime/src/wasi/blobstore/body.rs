@@ -70,9 +70,14 @@ impl OutputStream for Writer {
         }
         let upload = self.upload.clone();
         self.doing = Writing::Busy(tokio::task::spawn_blocking(move || {
-            let upload = upload.lock();
+            let mut upload = upload.lock();
             let gone = || Error::Io(io::Error::other("the value is finished"));
-            upload.as_ref().ok_or_else(gone)?.write(&bytes)
+            let written = upload.as_ref().ok_or_else(gone)?.write(&bytes);
+            if written.is_err() {
+                // What lacks a part must not become an object, whether or not the guest looks at the error.
+                *upload = None;
+            }
+            written
         }));
         Ok(())
     }

@@ -41,6 +41,15 @@ impl types::HostOutgoingValue for View<'_> {
 
     async fn finish(&mut self, value: Resource<Outgoing>) -> Answer<()> {
         let outgoing = self.table.delete(value)?;
+        // The stream holds it too, until the last write has ended: what comes after would be missing, without a word.
+        if Arc::strong_count(&outgoing.upload) > 1 {
+            discard(outgoing);
+            return Ok(Err("the value's stream is still open; drop it before finish".into()));
+        }
+        let upload = outgoing.upload.lock().take();
+        if outgoing.has_body && upload.is_none() {
+            return Ok(Err("a part of the value could not be written, so nothing is kept of it".into()));
+        }
         let Some((container, name)) = outgoing.target else {
             return Ok(Err("the value goes to no object; call write-data before finish".into()));
         };
@@ -48,20 +57,19 @@ impl types::HostOutgoingValue for View<'_> {
             Ok(store) => store,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        Ok(waiting(move || {
-            let upload = outgoing.upload.lock().take();
-            // A value without a body is an empty object.
-            upload.map_or_else(|| store.upload(), Ok)?.finish(&container, &name)
-        })
-        .await)
+        // A value without a body is an empty object.
+        Ok(waiting(move || upload.map_or_else(|| store.upload(), Ok)?.finish(&container, &name)).await)
     }
 
     async fn drop(&mut self, value: Resource<Outgoing>) -> wasmtime::Result<()> {
-        let outgoing = self.table.delete(value)?;
-        // Removing what was written waits for the disk.
-        tokio::task::spawn_blocking(move || drop(outgoing.upload.lock().take()));
+        discard(self.table.delete(value)?);
         Ok(())
     }
+}
+
+/// Removes what was written, on a thread that may wait for the disk.
+fn discard(outgoing: Outgoing) {
+    tokio::task::spawn_blocking(move || drop(outgoing.upload.lock().take()));
 }
 
 impl types::HostIncomingValue for View<'_> {

@@ -45,6 +45,25 @@ pub fn act(what: &str) -> String {
             body.blocking_write_and_flush(b"half").unwrap();
             format!("{written:?} {:?}", outgoing.outgoing_value_write_body().is_err())
         }
+        // Ignores what the stream says.
+        "careless" => {
+            let outgoing = OutgoingValue::new_outgoing_value();
+            container.write_data(&name, &outgoing).unwrap();
+            let body = outgoing.outgoing_value_write_body().unwrap();
+            for _ in 0..value.parse().unwrap() {
+                let _ = body.blocking_write_and_flush(&[b'x'; 4096]);
+            }
+            drop(body);
+            format!("{:?}", OutgoingValue::finish(outgoing))
+        }
+        "open" => {
+            let outgoing = OutgoingValue::new_outgoing_value();
+            container.write_data(&name, &outgoing).unwrap();
+            let body = outgoing.outgoing_value_write_body().unwrap();
+            body.blocking_write_and_flush(b"half").unwrap();
+            let finished = OutgoingValue::finish(outgoing);
+            format!("{finished:?} {}", body.blocking_write_and_flush(b"more").is_err())
+        }
         "nowhere" => format!("{:?}", OutgoingValue::finish(OutgoingValue::new_outgoing_value())),
         "empty" => {
             let outgoing = OutgoingValue::new_outgoing_value();
