@@ -125,6 +125,8 @@ struct Inner {
 impl Engines {
     /// Engines made when they are first asked for.
     pub fn new(config: Config) -> Self {
+        // With RUST_BACKTRACE set each error would hold the host's backtrace, and a guest reads it in `to-debug-string`.
+        wasmtime::error::disable_backtrace();
         let ticker = ticker::Ticker::new(config.tick);
         Self(Arc::new(Inner { config, made: Mutex::default(), linkers: Mutex::default(), ticker }))
     }
