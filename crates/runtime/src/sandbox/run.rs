@@ -1,5 +1,6 @@
 //! Where a guest runs: within the task of its request, and on threads of low priority once it turns out to take long.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -142,7 +143,9 @@ impl<T: Lost> Future for Run<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
         if let Place::Here(work) = &mut this.place {
-            let finished = work.as_mut().poll(context);
+            // A fault of the host's own must cost this request alone; what it left half done goes with its sandbox.
+            let polled = std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+            let finished = polled.unwrap_or_else(|_| Poll::Ready(T::lost(host_failed())));
             if finished.is_ready() {
                 this.place = Place::Nowhere;
                 return finished;
@@ -153,9 +156,12 @@ impl<T: Lost> Future for Run<T> {
         let Place::Aside(aside) = &mut this.place else { return Poll::Pending };
         let finished = std::task::ready!(Pin::new(&mut aside.done).poll(context));
         this.place = Place::Nowhere;
-        let failure = || Failure::Trap { message: "the host failed while it ran the guest".into(), backtrace: String::new() };
-        Poll::Ready(finished.unwrap_or_else(|_| T::lost(failure())))
+        Poll::Ready(finished.unwrap_or_else(|_| T::lost(host_failed())))
     }
+}
+
+fn host_failed() -> Failure {
+    Failure::Trap { message: "the host failed while it ran the guest".into(), backtrace: String::new() }
 }
 
 /// Threads for guests that take long, made with the first of them. Without such threads they stay where they are.
