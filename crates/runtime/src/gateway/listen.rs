@@ -1,6 +1,8 @@
 //! Takes connections, gives their requests to the gateway, and sees them out when the node stops.
 
 mod connection;
+mod offer;
+mod watched;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::head::Peer;
 use super::track::Tracked;
 use super::{Door, Gateway, incoming};
-use connection::{Connection, Connections, Order, Watched};
+use connection::{Connection, Connections, Order};
+use watched::Watched;
 
 pub use connection::Flight;
 
@@ -104,7 +107,8 @@ impl Front {
         let io = TokioIo::new(Watched::new(stream, connection.clone()));
         let peer = Peer::new(from.ip(), &self.gateway.settings.trusted);
         let talk = Arc::new(Talk { front: self.clone(), connection: connection.clone(), peer, door });
-        let service = service_fn(move |request| talk.clone().answer(request));
+        // Counted in before it is first polled: hyper looks for the end of the connection earlier than that.
+        let service = service_fn(move |request: Request<Incoming>| talk.clone().answer(talk.connection.begin(request.version()), request));
         let mut served = std::pin::pin!(self.http.serve_connection(io, service));
         loop {
             tokio::select! {
@@ -151,8 +155,7 @@ struct Talk {
 }
 
 impl Talk {
-    async fn answer(self: Arc<Talk>, request: Request<Incoming>) -> Result<Response<Tracked>, Infallible> {
-        let flight = self.connection.begin(request.version());
+    async fn answer(self: Arc<Talk>, flight: Flight, request: Request<Incoming>) -> Result<Response<Tracked>, Infallible> {
         let request = request.map(|incoming| incoming::body(incoming, self.front.limits.body));
         let mut response = self.front.gateway.respond(request, &self.peer, &self.door).await;
         response.body_mut().carry(flight);

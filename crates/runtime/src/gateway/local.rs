@@ -76,11 +76,13 @@ impl Local {
         self.instance.load().is_some()
     }
 
-    /// Requests that it works on, or `None` when it takes no more.
+    /// Requests that its guest works on, or `None` when it takes no more. An answer that is done and waits for its client is not the guest's
+    /// work: who takes none must not keep others from it.
     pub fn load(&self) -> Option<u32> {
         let instance = self.instance.load();
-        let busy = self.in_flight.load(Ordering::Relaxed);
-        instance.as_ref().filter(|instance| busy < instance.concurrency).map(|_| busy)
+        let instance = instance.as_ref()?;
+        let busy = instance.guest.in_flight();
+        (busy < instance.concurrency).then_some(busy)
     }
 
     /// Counts a request in and gives the instance that answers it.

@@ -52,6 +52,7 @@ impl Tracked {
 
     /// Keeps a connection's count of its requests until the body is gone.
     pub fn carry(&mut self, flight: Flight) {
+        flight.offers(true);
         self.flight = Some(flight);
     }
 
@@ -83,7 +84,11 @@ impl http_body::Body for Tracked {
             this.end(Some(("stopped", "the pod was told to go".into())));
             return Poll::Ready(Some(Err("the pod was told to go".into())));
         }
-        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
+        let polled = Pin::new(&mut this.body).poll_frame(context);
+        if let Some(flight) = &this.flight {
+            flight.offers(polled.is_ready());
+        }
+        let frame = std::task::ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
                 let size = frame.data_ref().map_or(0, Bytes::len) as u64;

@@ -1,20 +1,17 @@
 //! What is known of each open connection, and when it has to go.
 
 use std::collections::HashMap;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
+use futures::task::AtomicWaker;
 use http::Version;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::Limits;
+use super::offer::{Offer, Offers};
 
 /// What a connection is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,23 +41,38 @@ pub struct Connection {
     broken: AtomicBool,
     order: AtomicU8,
     told: Notify,
+    offers: Offers,
+    /// The reader, once the client has closed its side.
+    pub parting: AtomicWaker,
 }
 
 /// A request under way on a connection.
-pub struct Flight(Arc<Connection>);
+pub struct Flight {
+    connection: Arc<Connection>,
+    /// On HTTP/2 only: elsewhere an answer that nobody takes blocks the connection, which shows.
+    offer: Option<Arc<Offer>>,
+}
 
 impl Flight {
+    /// A part of the answer was handed on, or is ready to be; or (`false`) the guest has to make it first.
+    pub fn offers(&self, ready: bool) {
+        if let Some(offer) = &self.offer {
+            offer.set(if ready { self.connection.now() } else { 0 });
+        }
+    }
+
     /// The body was cut short. Where only the end of the connection tells the end of a body, the connection has to end in a way that no
     /// one takes for a good one.
     pub fn broken(&self) {
-        self.0.broken.store(self.0.ends_bare.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.connection.broken.store(self.connection.ends_bare.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.0.rested.store(self.0.now(), Ordering::Relaxed);
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.connection.rested.store(self.connection.now(), Ordering::Relaxed);
+        self.connection.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.connection.parting.wake();
     }
 }
 
@@ -79,6 +91,8 @@ impl Connection {
             broken: AtomicBool::new(false),
             order: AtomicU8::new(0),
             told: Notify::new(),
+            offers: Offers::default(),
+            parting: AtomicWaker::new(),
         }
     }
 
@@ -96,7 +110,8 @@ impl Connection {
         if self.requests.fetch_add(1, Ordering::Relaxed) == 0 {
             self.http2.store(version == Version::HTTP_2, Ordering::Relaxed);
         }
-        Flight(self.clone())
+        let offer = (version == Version::HTTP_2).then(|| self.offers.make());
+        Flight { connection: self.clone(), offer }
     }
 
     /// Tells it to go; a harder order replaces a softer one.
@@ -112,7 +127,8 @@ impl Connection {
         if self.order.load(Ordering::Acquire) == Order::Break as u8 { Order::Break } else { Order::Finish }
     }
 
-    fn has_read(&self) {
+    /// Bytes came.
+    pub fn has_read(&self) {
         let now = self.now();
         self.read.store(now, Ordering::Relaxed);
         if self.in_flight.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
@@ -120,7 +136,8 @@ impl Connection {
         }
     }
 
-    fn has_written(&self, blocked: bool) {
+    /// Bytes went, or could not.
+    pub fn has_written(&self, blocked: bool) {
         if !blocked {
             if self.blocked.load(Ordering::Relaxed) != 0 {
                 self.blocked.store(0, Ordering::Relaxed);
@@ -128,6 +145,16 @@ impl Connection {
         } else if self.blocked.load(Ordering::Relaxed) == 0 {
             self.blocked.store(self.now(), Ordering::Relaxed);
         }
+    }
+
+    /// Whether requests are under way.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it has to end in a way that no one takes for a good one.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     fn facts(&self) -> Facts {
@@ -141,6 +168,7 @@ impl Connection {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::Relaxed),
             http2: self.http2.load(Ordering::Relaxed),
+            offered: self.offers.oldest(),
         }
     }
 }
@@ -156,6 +184,8 @@ struct Facts {
     in_flight: u32,
     requests: u32,
     http2: bool,
+    /// Since when some answer on HTTP/2 has not been taken on.
+    offered: u64,
 }
 
 /// What a connection has to do by the limits.
@@ -164,6 +194,10 @@ fn verdict(facts: &Facts, limits: &Limits) -> Option<Order> {
     let (head, idle, stall) = (limits.head.as_millis() as u64, limits.idle.as_millis() as u64, limits.stall.as_millis() as u64);
     if facts.blocked != 0 && since(facts.blocked) > stall {
         return Some(Order::Break);
+    }
+    if facts.offered != 0 && since(facts.offered) > stall {
+        // Its other requests may be good ones: they get as long again to end, and later ones go to a new connection.
+        return Some(if since(facts.offered) > 2 * stall { Order::Break } else { Order::Finish });
     }
     if facts.in_flight > 0 {
         return None;
@@ -275,65 +309,6 @@ impl Connections {
     }
 }
 
-/// A stream that tells its connection what moves.
-pub struct Watched {
-    stream: TcpStream,
-    connection: Arc<Connection>,
-}
-
-impl Watched {
-    /// Of this connection.
-    pub fn new(stream: TcpStream, connection: Arc<Connection>) -> Watched {
-        Watched { stream, connection }
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if self.connection.broken.load(Ordering::Relaxed) {
-            // A reset instead of a proper end; where that cannot be had, the access log still has the truth.
-            let _ = self.stream.set_zero_linger();
-        }
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.connection.has_read();
-        }
-        result
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(context, buffer);
-        self.connection.has_written(result.is_pending());
-        result
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
-        self.connection.has_written(result.is_pending());
-        result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,6 +339,14 @@ mod tests {
         let busy = Facts { requests: 1, in_flight: 1, ..Facts::default() };
         check(Facts { now: 900_000, ..busy }, None);
         check(Facts { now: 31_000, blocked: 500, ..busy }, Some(Order::Break));
+    }
+
+    #[test]
+    fn n11_an_answer_that_nobody_takes_ends_its_connection_softly_then_hard() {
+        let busy = Facts { requests: 1, in_flight: 1, http2: true, offered: 500, ..Facts::default() };
+        check(Facts { now: 30_000, ..busy }, None);
+        check(Facts { now: 31_000, ..busy }, Some(Order::Finish));
+        check(Facts { now: 61_000, ..busy }, Some(Order::Break));
     }
 
     #[test]
