@@ -27,6 +27,7 @@ mod folder;
 mod images;
 mod prune;
 mod registry;
+mod rest;
 mod serve;
 
 use folder::Folder;

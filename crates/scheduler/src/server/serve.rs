@@ -1,11 +1,14 @@
 //! Connections: TLS, HTTP/1.1 or HTTP/2, bounded in number and in patience.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http_body_util::BodyExt;
 use hyper::rt::Executor;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -16,12 +19,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::rest::Rest;
+
 /// Connections that are open at once; more wait to be accepted.
 const CONNECTIONS: usize = 8192;
 /// Longest time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest time from a connection, or the last answer on it, to the end of the next request's head.
 const HEAD: Duration = Duration::from_secs(10);
+/// Longest time without a request. Clients give up connections that they do not use sooner (most after 90 s), so that none is closed under
+/// a request.
+const IDLE: Duration = Duration::from_secs(120);
 /// Largest head of a request, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
 /// Streams of one HTTP/2 connection that are open at once; a client has one for each of its watches.
@@ -73,10 +81,27 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
             let _permit = permit;
             if let Some(Ok(Ok(stream))) = until(&stop, tokio::time::timeout(HANDSHAKE, acceptor.accept(stream))).await {
                 let builder = builder(stream.get_ref().1.alpn_protocol() == Some(b"h2"), streams);
-                let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-                // A connection that breaks is its client's matter.
-                if let Err(error) = watcher.watch(connection.into_owned()).await {
-                    tracing::debug!(%error, "an API connection ended");
+                let (rest, app) = (Rest::new(HEAD, IDLE), TowerToHyperService::new(app));
+                let asked = rest.clone();
+                let service = service_fn(move |request| {
+                    let (asking, answer) = (asked.ask(), app.call(request));
+                    async move {
+                        let response = answer.await?;
+                        // The answer's body keeps it until its end.
+                        let hold = move |frame| {
+                            let _ = &asking;
+                            frame
+                        };
+                        Ok::<_, Infallible>(response.map(|body| body.map_frame(hold)))
+                    }
+                });
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                tokio::select! {
+                    // A connection that breaks is its client's matter.
+                    ended = watcher.watch(connection.into_owned()) => if let Err(error) = ended {
+                        tracing::debug!(%error, "an API connection ended");
+                    },
+                    () = rest.too_long() => tracing::debug!("an API connection asked nothing"),
                 }
             }
         });
