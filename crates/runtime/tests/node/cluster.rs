@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client, ResourceExt};
+use runtime::gateway::listen::Limits;
 use runtime::node::{Capacity, Config, Handle, Node};
 use scheduler::auth::Identity;
 use scheduler::server::{self, Server};
@@ -48,6 +49,11 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 impl Cluster {
     pub async fn start() -> Cluster {
+        Cluster::with(Limits::default()).await
+    }
+
+    /// One whose gateway is so patient with its clients.
+    pub async fn with(clients: Limits) -> Cluster {
         let turn = TURN.lock().await;
         let data = tempfile::tempdir().expect("a folder");
         let server = Server::open(server::Config::new(data.path())).await.expect("a server");
@@ -59,6 +65,7 @@ impl Cluster {
         let config = Config {
             capacity: Capacity { memory: Some(8 << 30), cpu: Some(64_000), pods: None },
             grace: Duration::from_secs(10),
+            clients,
             engines: runtime::engine::Config { small: 200, large: 8, running: 100, ..Default::default() },
             ..Config::new("edge-1", data.path().join("node"))
         };
@@ -191,7 +198,12 @@ impl Cluster {
 
     /// One GET, its head.
     pub async fn open(&self, app: &str, path: &str, http2: bool) -> Response<Incoming> {
-        let io = TokioIo::new(TcpStream::connect(self.http).await.expect("a connection"));
+        Cluster::open_at(self.http, app, path, http2).await
+    }
+
+    /// The same at any gateway.
+    pub async fn open_at(address: SocketAddr, app: &str, path: &str, http2: bool) -> Response<Incoming> {
+        let io = TokioIo::new(TcpStream::connect(address).await.expect("a connection"));
         let host = format!("{app}.localhost");
         if http2 {
             let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.expect("HTTP/2");
@@ -203,6 +215,23 @@ impl Cluster {
         tokio::spawn(connection);
         let request = Request::get(path).header("host", host).body(Empty::<Bytes>::new()).expect("a request");
         sender.send_request(request).await.expect("an answer")
+    }
+
+    /// A counter or gauge of the node, by its whole name with labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.handle.metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{text}"))
+    }
+
+    /// Done when no sandbox lives but those that are kept for later.
+    pub async fn at_rest(&self) {
+        let rest = async {
+            while self.metric("wctl_sandboxes") > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await
+            }
+        };
+        within("the end of all sandboxes", rest).await;
     }
 
     /// Sends bytes and gives all that comes back until the connection closes.

@@ -3,10 +3,17 @@
 #[path = "../sandbox/guests.rs"]
 mod guests;
 
+mod bystander;
 mod cluster;
 mod failing;
+mod frames;
 mod healing;
+mod hostile;
+mod http2;
 mod network;
+mod odd;
+mod protocol;
 mod rolling;
+mod slow;
 mod talking;
 mod volumes;

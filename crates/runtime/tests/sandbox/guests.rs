@@ -20,8 +20,10 @@ fn build() -> PathBuf {
     let lock = std::fs::File::create(target.join("lock")).expect("making the lock");
     lock.lock().expect("locking");
     add_target();
+    // Tests of other crates use this file too.
+    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/guests");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--release", "--target", TARGET]).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests"));
+    cargo.args(["build", "--release", "--target", TARGET]).current_dir(guests);
     cargo.env("CARGO_TARGET_DIR", &target);
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(variable);

@@ -3,27 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use runtime::sandbox::{Error, Guest, Host, PodIdentity, Spec, VolumeGrant};
-use runtime::volumes::{NAME, VolumeId, Volumes};
+use runtime::volumes::{NAME, Volume, VolumeId, Volumes};
 
 use crate::support::{Seen, code, get, host, spec, world};
 
 /// A node's volumes.
-struct Place {
-    volumes: Arc<Volumes>,
-    seen: Arc<Seen>,
-    folder: tempfile::TempDir,
+pub struct Place {
+    pub volumes: Arc<Volumes>,
+    pub seen: Arc<Seen>,
+    /// What guests were granted: a volume that nobody holds is counted anew, and would always agree with itself.
+    held: Mutex<Vec<Arc<Volume>>>,
+    pub folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         let volumes = Arc::new(Volumes::open(folder.path().join("volumes")).unwrap());
-        Place { volumes, seen: Arc::default(), folder }
+        Place { volumes, seen: Arc::default(), held: Mutex::default(), folder }
     }
 
-    async fn guest(&self, name: &str, spec: Spec) -> Result<Guest, Error> {
+    pub async fn guest(&self, name: &str, spec: Spec) -> Result<Guest, Error> {
         let host = Host { volumes: Some(self.volumes.clone()), ..host(&self.seen) };
+        let granted: Vec<_> = spec.volumes.iter().filter_map(|grant| id(&spec.pod, &grant.path)).collect();
+        self.held.lock().extend(granted.iter().map(|id| self.volumes.volume(id).unwrap()));
         Guest::prepare(&world().engines, code(name).await, spec, host).await
     }
 
@@ -36,7 +41,7 @@ impl Place {
         printed.lines().map(str::to_owned).collect()
     }
 
-    async fn check(&self, spec: Spec, acts: &[(&str, &str)]) {
+    pub async fn check(&self, spec: Spec, acts: &[(&str, &str)]) {
         let (acts, want): (Vec<&str>, Vec<&str>) = acts.iter().copied().unzip();
         let got = self.acts(spec, &acts).await;
         for ((act, want), got) in acts.iter().zip(&want).zip(&got) {
@@ -47,8 +52,7 @@ impl Place {
 
     /// What the volume counts, which must be what a fresh look at its folder counts.
     fn used(&self, path: &str) -> u64 {
-        let pod = spec().pod;
-        let id = VolumeId { namespace: pod.namespace, app: pod.app.unwrap(), service: pod.service, path: path.into() };
+        let id = id(&spec().pod, path).unwrap();
         let counted = self.volumes.volume(&id).unwrap().bytes();
         let fresh = Volumes::open(self.volumes.root()).unwrap();
         assert_eq!(counted, fresh.volume(&id).unwrap().bytes(), "a fresh look counts something else");
@@ -56,11 +60,16 @@ impl Place {
     }
 }
 
-fn granted(path: &str, size: u64) -> Spec {
+fn id(pod: &PodIdentity, path: &str) -> Option<VolumeId> {
+    let app = pod.app.clone()?;
+    Some(VolumeId { namespace: pod.namespace.clone(), app, service: pod.service.clone(), path: path.into() })
+}
+
+pub fn granted(path: &str, size: u64) -> Spec {
     Spec { volumes: vec![VolumeGrant { path: path.into(), size }], ..spec() }
 }
 
-const KI: u64 = 1 << 10;
+pub const KI: u64 = 1 << 10;
 
 #[tokio::test]
 async fn a_folder_is_seen_only_when_granted() {

@@ -41,6 +41,14 @@ fn done<'a>(folders: &'a [(Descriptor, String)], held: &mut Vec<Descriptor>, wor
             let file = open(folders, path, OpenFlags::CREATE)?;
             poured(&file.write_via_stream(number(offset)).map_err(word)?, number(n))
         }
+        // All that the host says of an error.
+        ["debug", path] => {
+            let stream = open(folders, path, OpenFlags::CREATE)?.write_via_stream(0).map_err(word)?;
+            match stream.blocking_write_and_flush(b"x") {
+                Err(StreamError::LastOperationFailed(error)) => Ok(format!("error {:?}", error.to_debug_string())),
+                other => Ok(format!("{other:?}")),
+            }
+        }
         ["append", path, n] => {
             let file = open(folders, path, OpenFlags::CREATE)?;
             poured(&file.append_via_stream().map_err(word)?, number(n))
@@ -59,6 +67,33 @@ fn done<'a>(folders: &'a [(Descriptor, String)], held: &mut Vec<Descriptor>, wor
         ["rename", path, new] => {
             let ((dir, path), (new_dir, new)) = (at(path)?, at(new)?);
             ok(dir.rename_at(path, new_dir, new))
+        }
+        // Has two names change places, again and again.
+        ["swap", one, other, n] => {
+            let dir = &folders[0].0;
+            for _ in 0..number(n) {
+                dir.rename_at(one, dir, "between").map_err(word)?;
+                dir.rename_at(other, dir, one).map_err(word)?;
+                dir.rename_at("between", dir, other).map_err(word)?;
+            }
+            Ok("swapped".into())
+        }
+        // Reads and writes through a path, again and again: how often what, by the first letter of the file.
+        ["chase", path, n] => {
+            let mut seen = std::collections::BTreeMap::<String, u32>::new();
+            for _ in 0..number(n) {
+                let flags = DescriptorFlags::READ | DescriptorFlags::WRITE;
+                let told = match folders[0].0.open_at(PathFlags::SYMLINK_FOLLOW, path, OpenFlags::empty(), flags) {
+                    Ok(file) => {
+                        let letter = file.read(1, 0).map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()).map_err(word)?;
+                        file.write(b"!", 9).map_err(word)?;
+                        letter
+                    }
+                    Err(code) => word(code),
+                };
+                *seen.entry(told).or_default() += 1;
+            }
+            Ok(format!("{seen:?}"))
         }
         // Without the library's own look at the path.
         ["raw", path] => folders[0]

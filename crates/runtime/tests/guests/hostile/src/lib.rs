@@ -2,6 +2,7 @@
 
 mod blobs;
 mod buckets;
+mod harsh;
 mod logged {
     wit_bindgen::generate!({ path: "../../../../../wit/wasi-logging", world: "imports", generate_all });
 }
@@ -40,6 +41,15 @@ impl Guest for Hostile {
             }
             "/trace" => answer(out, trace(&request, query).as_bytes()),
             "/echo" => echo(request, out),
+            "/length" => {
+                let incoming = request.consume().expect("the request's body");
+                let read = incoming.stream().expect("its stream");
+                let mut length = 0;
+                while let Ok(bytes) = read.blocking_read(4096) {
+                    length += bytes.len();
+                }
+                answer(out, length.to_string().as_bytes());
+            }
             _ if path.starts_with("/reflect") => {
                 let seen = reflect(&request, &whole);
                 answer(out, seen.as_bytes());
@@ -85,11 +95,15 @@ impl Guest for Hostile {
             "/trap-body" => stream(out, None, |_| std::process::abort()),
             "/spin-body" => stream(out, None, |_| spin()),
             "/stall-body" => stream(out, None, |_| monotonic_clock::subscribe_duration(u64::MAX).block()),
+            "/print-body" => stream(out, None, |_| println!("in mid-body")),
             "/leak-body" => stream(out, None, |_| ()),
             "/long-body" => stream(out, Some("3"), |_| ()),
             "/short-body" => stream(out, Some("300"), |_| ()),
             "/endless" => stream(out, None, |write| while write.blocking_write_and_flush(&[b'x'; 4096]).is_ok() {}),
             "/fetch" => answer(out, fetch(query).as_bytes()),
+            "/harsh" => answer(out, harsh::act(query).as_bytes()),
+            "/fields" => fields(out, query),
+            "/again" => answer(out, fetch(&format!("http|{query}|/again?{query}")).as_bytes()),
             "/blobs" => answer(out, blobs::act(query).as_bytes()),
             "/keep" => answer(out, keep(query).as_bytes()),
             "/keyvalue" => answer(out, buckets::act(query).as_bytes()),
@@ -231,6 +245,22 @@ fn headers(out: ResponseOutparam, count: usize, size: usize) {
         let _ = fields.append(&format!("x-{n}"), &vec![b'v'; size]);
     }
     let body = respond(out, fields);
+    OutgoingBody::finish(body, None).expect("finishing");
+}
+
+/// `NAME|VALUE|NAME|VALUE…`: answers with these fields, as far as they can be set, and says which could not.
+fn fields(out: ResponseOutparam, what: &str) {
+    let fields = Fields::new();
+    let words: Vec<&str> = what.split('|').collect();
+    let refused: Vec<&str> = words
+        .chunks_exact(2)
+        .filter(|pair| fields.append(pair[0], pair[1].replace("%0d", "\r").replace("%0a", "\n").as_bytes()).is_err())
+        .map(|pair| pair[0])
+        .collect();
+    let body = respond(out, fields);
+    let write = body.write().expect("the stream");
+    write.blocking_write_and_flush(format!("refused: {}", refused.join(" ")).as_bytes()).expect("writing");
+    drop(write);
     OutgoingBody::finish(body, None).expect("finishing");
 }
 

@@ -24,6 +24,10 @@ impl Guest for Hostile {
                 Ok(answer(Vec::new(), After::Finish))
             }
             "/error" => Err(ErrorCode::InternalError(Some("as asked".into()))),
+            "/print" => {
+                println!("to stdout");
+                Ok(answer(b"printed".to_vec(), After::Finish))
+            }
             "/panic" => panic!("as asked"),
             "/trap-body" => Ok(answer(vec![b'x'; 200_000], After::Trap)),
             "/spin-body" => Ok(answer(vec![b'x'; 200_000], After::Spin)),
