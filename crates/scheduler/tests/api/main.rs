@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests are no part of the pure core")]
 
 mod apps;
+mod hostile;
 mod objects;
 mod policies;
 mod server;
