@@ -199,9 +199,22 @@ impl Machine {
         machine
     }
 
+    /// A new data folder, and `wctl up` with these variables on it.
+    pub fn up_with(variables: &[(&str, &str)]) -> Machine {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = wctl();
+        command.envs(variables.iter().copied());
+        let mut machine = Machine::by(command, folder.path(), &[]);
+        machine.folder = Some(folder);
+        machine
+    }
+
     /// `wctl up` on a data folder.
     pub fn on(data: &Path, files: &[&Path]) -> Machine {
-        let mut command = wctl();
+        Machine::by(wctl(), data, files)
+    }
+
+    fn by(mut command: Command, data: &Path, files: &[&Path]) -> Machine {
         command.arg("--data").arg(data).args(["--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "up"]).args(files);
         let process = Process::start(command, data);
         let text = |field: &str| process.running[field].as_str().unwrap_or_default().to_owned();
