@@ -1,7 +1,8 @@
 //! The wasmtime engines: few and known, made on first use, ticked so that no guest runs for ever.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,6 +10,8 @@ use wasmtime::component::Linker;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
 
 use crate::cache::Code;
+use crate::sandbox::PodIdentity;
+use crate::sandbox::budget::Budget;
 use crate::sandbox::link::{self, Linked};
 use crate::sandbox::state::State;
 
@@ -119,6 +122,7 @@ struct Inner {
     config: Config,
     made: Mutex<[Option<Engine>; 4]>,
     linkers: Mutex<[Option<Arc<Linker<State>>>; 4]>,
+    shares: Mutex<HashMap<(String, String), Weak<Budget>>>,
     ticker: ticker::Ticker,
 }
 
@@ -128,7 +132,8 @@ impl Engines {
         // With RUST_BACKTRACE set each error would hold the host's backtrace, and a guest reads it in `to-debug-string`.
         wasmtime::error::disable_backtrace();
         let ticker = ticker::Ticker::new(config.tick);
-        Self(Arc::new(Inner { config, made: Mutex::default(), linkers: Mutex::default(), ticker }))
+        let (made, linkers, shares) = Default::default();
+        Self(Arc::new(Inner { config, made, linkers, shares, ticker }))
     }
 
     /// The engine of a kind.
@@ -144,6 +149,20 @@ impl Engines {
         self.0.ticker.add(&engine);
         made[kind.index()] = Some(engine.clone());
         Ok(engine)
+    }
+
+    /// Bounds what the pods of one App have under way together. The pool is the node's: an App that takes half of it leaves others the rest.
+    pub(crate) fn share(&self, pod: &PodIdentity, neighbours: bool) -> Arc<Budget> {
+        let key = (pod.namespace.clone(), pod.app.as_ref().unwrap_or(&pod.service).clone());
+        let mut shares = self.0.shares.lock();
+        if let Some(share) = shares.get(&key).and_then(Weak::upgrade) {
+            return share;
+        }
+        let running = self.0.config.running;
+        let share = Budget::new(if neighbours { running / 2 } else { running }, 0);
+        shares.retain(|_, share| share.strong_count() > 0);
+        shares.insert(key, Arc::downgrade(&share));
+        share
     }
 
     /// Links a component, once for all pods that run it.

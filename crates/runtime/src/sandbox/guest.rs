@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::{Request, Response};
 use parking_lot::Mutex;
 
-use super::budget::bytes;
+use super::budget::{Budget, bytes};
 use super::link::{HttpPre, Linked};
 use super::respond::{self, Job};
 use super::run::{Progress, Run};
@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub grants: Arc<Grants>,
     engine: wasmtime::Engine,
     linked: Arc<Linked>,
+    /// What the App may have under way on this node.
+    share: Arc<Budget>,
     /// Sandboxes that may serve again.
     idle: Mutex<Vec<Sandbox>>,
 }
@@ -53,9 +55,11 @@ impl Guest {
         if linked.http.is_none() && linked.run.is_none() {
             return Err(Error::NothingToRun { pod });
         }
+        let share = engines.share(&spec.pod, host.neighbours);
         let grants = Grants::new(spec, host).await?;
         grants.check_dirs()?;
-        let guest = Self(Arc::new(Shared { grants, engine: code.component.engine().clone(), linked, idle: Mutex::default() }));
+        let engine = code.component.engine().clone();
+        let guest = Self(Arc::new(Shared { grants, engine, linked, share, idle: Mutex::default() }));
         guest.fits(&code).and(guest.try_start().await).map_err(|failure| Error::Start { pod, failure })?;
         Ok(guest)
     }
@@ -105,10 +109,11 @@ impl Guest {
             return Err(Failure::Refused("the component does not answer HTTP requests".into()));
         };
         let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
+        let place = shared.share.permit().ok_or_else(|| Failure::NoMemory("the app has half of the node's sandboxes".into()))?;
         let deadline = Instant::now().checked_add(shared.grants.spec.time);
         let (progress, bodiless) = (Arc::<Progress>::default(), request.method() == http::Method::HEAD);
         let run = self.begin(pre, deadline, request, progress.clone());
-        respond::respond(Job { run, progress, shared: shared.clone(), bodiless, _permit: permit }).await
+        respond::respond(Job { run, progress, shared: shared.clone(), bodiless, _permits: [permit, place] }).await
     }
 
     fn begin(&self, pre: &HttpPre, deadline: Option<Instant>, request: Request<Body>, progress: Arc<Progress>) -> Run<Finished> {

@@ -28,7 +28,8 @@ pub(super) struct Job {
     pub shared: Arc<Shared>,
     /// Whether the request is a HEAD, whose response declares a length and sends nothing.
     pub bodiless: bool,
-    pub _permit: Permit,
+    /// The pod's and the App's.
+    pub _permits: [Permit; 2],
 }
 
 impl Job {

@@ -66,7 +66,7 @@ impl Cluster {
             capacity: Capacity { memory: Some(8 << 30), cpu: Some(64_000), pods: None },
             grace: Duration::from_secs(10),
             clients,
-            engines: runtime::engine::Config { small: 200, large: 8, running: 100, ..Default::default() },
+            engines: runtime::engine::Config { small: 200, large: 8, running: 200, ..Default::default() },
             ..Config::new("edge-1", data.path().join("node"))
         };
         let node = Node::open(config, Client::new(server.service(Identity::node("edge-1")), "default"), images).await.expect("a node");

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use runtime::body::Body;
-use runtime::sandbox::{Entry, Failure, Guest, Host, Output, Spec, Stream};
+use runtime::cache::{Cache, Compiler};
+use runtime::engine::{Config, Engines};
+use runtime::sandbox::{Entry, Failure, Guest, Host, Output, PodIdentity, Spec, Stream};
 
 use crate::support::{code, fail, get, guest, guest3, head, host, is_unharmed, read, spec, trap, world};
 
@@ -133,9 +135,36 @@ async fn h34_thousands_of_timers_are_polled_no_longer_than_the_deadline() {
     is_unharmed(&guest).await;
 }
 
+#[tokio::test]
+async fn h19_one_app_leaves_half_of_the_nodes_sandboxes_to_others() {
+    let engines = Engines::new(Config { small: 16, large: 8, running: 8, ..Config::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path(), engines.clone(), Compiler::InProcess).unwrap();
+    let code = cache.prepare_bytes(crate::guests::wasm("hostile"), 64 << 20).await.unwrap();
+    let prepare = async |app: &str, name: &str| {
+        let pod = PodIdentity { app: Some(app.into()), name: name.into(), uid: name.into(), ..spec().pod };
+        let spec = Spec { pod, concurrency: 100, ..spec() };
+        Guest::prepare(&engines, code.clone(), spec, host(&Default::default())).await.unwrap()
+    };
+    // Two pods of one App, each of which may do a hundred things at a time, and a pod of another.
+    let (one, two, other) = (prepare("bad", "one").await, prepare("bad", "two").await, prepare("good", "other").await);
+    let asleep = futures::future::join_all((0..20).map(|n| fail(if n % 2 == 0 { &one } else { &two }, "/sleep")));
+    let others = async {
+        for _ in 0..20 {
+            assert_eq!(get(&other, "/").await, "hello");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (asleep, ()) = tokio::join!(asleep, others);
+    let slept = asleep.iter().filter(|failure| matches!(failure, Failure::Deadline(_))).count();
+    let refused = asleep.iter().filter(|failure| matches!(failure, Failure::NoMemory(why) if why.contains("half"))).count();
+    assert_eq!((slept, refused), (4, 16), "{asleep:?}");
+    is_unharmed(&one).await;
+}
+
 async fn no_canary(times: usize) {
-    let guest = guest(Spec { memory: 96 << 20, ..spec() }).await;
-    let guests: Vec<Guest> = [guest.clone(), self::guest(spec()).await].into();
+    let spec = Spec { time: Duration::from_secs(20), ..spec() };
+    let guests: Vec<Guest> = [guest(Spec { memory: 96 << 20, ..spec.clone() }).await, guest(spec).await].into();
     for n in 0..times {
         let found = get(&guests[n % 2], &format!("/harsh?scan|canary-{n:05}")).await;
         assert_eq!(found, "0", "bytes of a former sandbox were there at turn {n}");
