@@ -177,7 +177,9 @@ pub fn listen(address: &str, what: &str, option: &str) -> Result<TcpListener> {
         .to_socket_addrs()
         .with_context(|| format!("resolving {address}, where the {what} is to listen; choose another address with {option}"))?
         .collect();
-    TcpListener::bind(&resolved[..]).map_err(|error| match error.kind() {
+    // As the server's own listeners: the standard library lets only 128 connections wait.
+    let bound = TcpListener::bind(&resolved[..]).and_then(|listener| socket2::SockRef::from(&listener).listen(4096).map(|()| listener));
+    bound.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "{address}, where the {what} is to listen, is in use by another program; stop that one, or choose another address with {option} (port 0 takes any free one)"
         ),

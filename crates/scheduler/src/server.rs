@@ -118,11 +118,16 @@ fn listen_help(source: &std::io::Error) -> String {
     }
 }
 
+/// Connections that may wait to be taken; the system may allow fewer.
+const WAITING: i32 = 4096;
+
 /// Binds `HOST:PORT`; port 0 takes a free one.
 pub fn listen(address: &str) -> Result<TcpListener, Error> {
     let fail = |source| Error::Listen { address: address.to_owned(), source };
     let resolved: Vec<SocketAddr> = address.to_socket_addrs().map_err(fail)?.collect();
     let listener = TcpListener::bind(resolved.as_slice()).map_err(fail)?;
+    // The standard library lets 128 connections wait; when many come at once, the next one's first packet is lost for a second.
+    socket2::SockRef::from(&listener).listen(WAITING).map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;
     Ok(listener)
 }
