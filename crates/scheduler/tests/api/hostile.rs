@@ -212,7 +212,7 @@ async fn n31_a_good_token_is_good_for_what_it_was_given_for() {
             let body = json!({ "metadata": { "name": "web" } });
             for (method, path) in [("POST", path.to_owned()), ("PUT", format!("{path}/web")), ("DELETE", format!("{path}/web"))] {
                 let answer = client.send(method, &path, "application/json", Some(body.clone())).await;
-                assert!(matches!(answer.code.as_u16(), 403 | 404 | 405), "{who}: {method} {path}: {} {}", answer.code, answer.body);
+                assert!(matches!(answer.code.as_u16(), 403..=405), "{who}: {method} {path}: {} {}", answer.code, answer.body);
                 assert!(!answer.body.to_string().contains("hidden-value"));
             }
             let patched = client.merge(&format!("{path}/web"), json!({ "metadata": { "labels": { "a": "b" } } })).await;
@@ -220,7 +220,7 @@ async fn n31_a_good_token_is_good_for_what_it_was_given_for() {
         }
         for path in [format!("{PODS}/web/status"), format!("{PODS}/web/binding"), format!("{DEPLOYMENTS}/web/scale")] {
             let answer = client.send("PUT", &path, "application/json", Some(pod("web"))).await;
-            assert!(matches!(answer.code.as_u16(), 403 | 404 | 405), "{who}: PUT {path}: {} {}", answer.code, answer.body);
+            assert!(matches!(answer.code.as_u16(), 403..=405), "{who}: PUT {path}: {} {}", answer.code, answer.body);
         }
         for path in ["/apis/wctl.dev/v1/nodes/n1/asks", "/api/v1/secrets", "/api/v1/namespaces/default/secrets"] {
             client.get(path).await.refused(403, "Forbidden");
