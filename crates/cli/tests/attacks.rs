@@ -90,7 +90,7 @@ impl Bystander {
         Bystander(stop, asking)
     }
 
-    async fn is_unharmed(self) {
+    async fn ends_unharmed(self) {
         self.0.store(true, Ordering::Relaxed);
         assert!(self.1.await.expect("each of its requests is answered in time") > 0);
     }
@@ -131,7 +131,7 @@ async fn h21_h22_bodies_without_end_take_no_memory() {
     assert!(most < 100 << 20, "{} MiB more were held", most >> 20);
     uploads.shutdown().await;
     downloads.shutdown().await;
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     attacked.is_as_before(before + (20 << 20)).await;
 }
 
@@ -210,7 +210,7 @@ async fn strangers(hosts: usize) {
     let before = attacked.held();
     ask(hosts / 10, hosts).await;
     assert!(attacked.held() < before + (32 << 20), "{} MiB, {} before", attacked.held() >> 20, before >> 20);
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     attacked.is_as_before(before).await;
 }
 
@@ -236,9 +236,9 @@ async fn slow(attacked: &Attacked, many: usize, first: &'static [u8], time: Dura
                 if stream.write_all(b"x").await.is_err() {
                     return true;
                 }
-                match tokio::time::timeout(Duration::from_secs(1), stream.read(&mut answer)).await {
-                    Ok(Ok(0) | Err(_)) => return true,
-                    _ => {}
+                let read = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut answer)).await;
+                if matches!(read, Ok(Ok(0) | Err(_))) {
+                    return true;
                 }
             }
             false
@@ -262,7 +262,7 @@ async fn n1_n2_n4_ten_thousand_slow_connections_are_ended_and_keep_nobody_waitin
         let ended = slow(&attacked, 10_000, first, Duration::from_secs(time)).await;
         assert_eq!(ended, 10_000, "{what}");
     }
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     attacked.is_as_before(before).await;
 }
 
@@ -291,5 +291,5 @@ fn h36_a_node_serves_while_it_compiles_a_bomb() {
     std::fs::write(&file, format!("app: bomb\nimage: {}\nroute: bomb.localhost\n", wasm.display())).unwrap();
     let sentence = attacked.machine.fails(&["deploy", file.to_str().unwrap(), "--wait"]);
     assert!(sentence.len() > 20, "{sentence}");
-    runtime.block_on(bystander.is_unharmed());
+    runtime.block_on(bystander.ends_unharmed());
 }

@@ -32,7 +32,7 @@ impl Bystander {
     }
 
     /// Every request was answered, and none took much longer than in quiet.
-    pub async fn is_unharmed(self) {
+    pub async fn ends_unharmed(self) {
         self.stop.store(true, Ordering::Relaxed);
         let took = self.asking.await.expect("each of the bystander's requests is answered");
         let (slowest, most) = (slowest(&took), NOISE.max(self.quiet * 2));

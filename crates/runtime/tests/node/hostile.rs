@@ -83,7 +83,7 @@ async fn h28_a_service_that_calls_itself_ends() {
         let (_, text) = cluster.get("deep", &format!("/fetch?http|{host}|/")).await;
         assert!(text.contains("HttpRequestDenied"), "{host}: {text}");
     }
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     cluster.stop().await;
 }
 
@@ -110,7 +110,7 @@ async fn h42_an_app_that_crashes_on_each_request_is_restarted_now_and_then() {
     assert!(asked > 200, "{asked} requests are no attack");
     // At once, then after 100 ms, 200 ms, 400 ms …
     assert!((1..=8).contains(&restarts), "{restarts} restarts for {asked} requests");
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     let again = async {
         while cluster.get("web", "/").await.0 != StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(20)).await
@@ -134,7 +134,7 @@ async fn looping(apps: usize, each: usize) {
     let spin = |n: usize| async move { Cluster::open_at(address, &name(n % apps), "/spin", false).await.status() };
     let ended = (0..apps * each).map(spin).collect::<JoinSet<_>>().join_all().await;
     assert!(ended.iter().all(|status| *status == StatusCode::GATEWAY_TIMEOUT), "{ended:?}");
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     cluster.stop().await;
 }
 

@@ -43,7 +43,7 @@ async fn n7_n13_streams_that_are_reset_at_once_end_the_connection() {
     let started = cluster.metric("wctl_sandboxes_made_total") - before;
     // The bystander's are among them.
     assert!(started < 5_000, "{started} sandboxes were made for requests that were taken back");
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     cluster.stop().await;
 }
 
@@ -83,7 +83,7 @@ async fn n8_n9_n10_n12_floods_of_frames_end_the_connection() {
         assert!(told.ok.is_empty(), "the guest never sees it: {told:?}");
     }
     is_over(&cluster).await;
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     cluster.stop().await;
 }
 
@@ -115,6 +115,6 @@ async fn n11_a_window_of_0_keeps_nobody_from_the_app_and_ends() {
     let told = within("the end of the connection", attack).await.unwrap();
     assert!(told.closed && told.heads.len() == 100 && told.data.is_empty(), "{told:?}");
     is_over(&cluster).await;
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     cluster.stop().await;
 }

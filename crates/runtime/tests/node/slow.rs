@@ -96,7 +96,7 @@ async fn n1_n2_n3_slow_clients_are_ended_and_keep_nobody_waiting() {
     .await;
     cluster.at_rest().await;
     assert_eq!(cluster.get("web", "/").await, (StatusCode::OK, "hello".into()));
-    bystander.is_unharmed().await;
+    bystander.ends_unharmed().await;
     cluster.stop().await;
 }
 

@@ -21,14 +21,13 @@ async fn race(until: Duration) {
     let start = Instant::now();
     let mut inside_seen = 0;
     while start.elapsed() < until {
-        let run = async |act: &str| {
+        let prepare = async |act: &str| {
             let args = vec!["files".to_owned(), act.to_owned()];
-            let guest = place.guest("files", Spec { args, time: Duration::from_secs(60), ..granted() }).await.unwrap();
-            tokio::spawn(async move { guest.run().await })
+            place.guest("files", Spec { args, time: Duration::from_secs(60), ..granted() }).await.unwrap()
         };
-        let (swap, chase, through) = (run("swap d l 500").await, run("chase d/f 2000").await, run("chase l/f 2000").await);
-        for ended in [swap, chase, through] {
-            assert_eq!(ended.await.unwrap(), Ok(0));
+        let guests = [prepare("swap d l 500").await, prepare("chase d/f 2000").await, prepare("chase l/f 2000").await];
+        for running in guests.map(|guest| tokio::spawn(async move { guest.run().await })) {
+            assert_eq!(running.await.unwrap(), Ok(0));
         }
         let printed = String::from_utf8(std::mem::take(&mut *place.seen.stdout.lock())).unwrap();
         assert!(printed.contains("swapped") && !printed.contains("\"s\""), "{printed}");
