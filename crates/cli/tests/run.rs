@@ -41,6 +41,7 @@ fn a_command_gets_args_env_dirs_and_gives_its_exit_code() {
     ended(&run(&["--dir", "/nowhere::/x", teller, "args"]), 1);
     ended(&run(&["--memory", "lots", teller, "args"]), 2);
     ended(&run(&["--allow", "nonsense", teller, "args"]), 2);
+    ended(&run(&["--listen", "80", teller, "args"]), 2);
 }
 
 #[test]

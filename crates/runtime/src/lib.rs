@@ -11,6 +11,7 @@ pub mod keyvalue;
 pub mod logs;
 pub mod metrics;
 pub mod node;
+pub mod ports;
 pub mod probe;
 pub mod sandbox;
 pub mod volumes;

@@ -180,6 +180,7 @@ impl Node {
             blobs: Arc::new(blobs),
             departed: Arc::default(),
             outbound: Arc::new(outbound),
+            ports: Arc::default(),
             starts: Semaphore::new(STARTS),
             metrics,
         });

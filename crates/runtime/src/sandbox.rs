@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::blobs::Blobs;
 use crate::keyvalue::Buckets;
 use crate::metrics::Metrics;
+use crate::ports::{self, Ports};
 use crate::volumes::Volumes;
 
 pub(crate) mod budget;
@@ -68,6 +69,8 @@ pub struct Spec {
     pub blobs: Vec<String>,
     /// Where outgoing connections may go.
     pub connect: Vec<Target>,
+    /// TCP ports of the node that it may listen on.
+    pub listen: Vec<u16>,
     /// Services of the same app that may be called as `http://NAME.internal`.
     pub call: Vec<String>,
     /// What `wasi:config` answers.
@@ -95,6 +98,7 @@ impl Spec {
             keyvalue: Vec::new(),
             blobs: Vec::new(),
             connect: Vec::new(),
+            listen: Vec::new(),
             call: Vec::new(),
             config: Vec::new(),
             volumes: Vec::new(),
@@ -224,6 +228,8 @@ pub struct Host {
     pub watch: Arc<dyn Watch>,
     /// Carries requests to the outside, once they are granted.
     pub outbound: Arc<crate::wasi::outgoing::Client>,
+    /// The node's ports that guests listen on.
+    pub ports: Arc<Ports>,
     /// Counts sandboxes.
     pub metrics: Arc<Metrics>,
     /// Whether guests of others run in this process: then one that takes long gives way to them.
@@ -241,6 +247,7 @@ impl Host {
             output: Arc::new(Quiet),
             watch: Arc::new(Quiet),
             outbound,
+            ports: Arc::default(),
             metrics: Arc::default(),
             neighbours: false,
         }
@@ -302,6 +309,14 @@ pub enum Error {
         pod: String,
         /// Why.
         source: std::io::Error,
+    },
+    /// It cannot have a port that it listens on.
+    #[error("preparing pod {pod}")]
+    Port {
+        /// The pod.
+        pod: String,
+        /// Why.
+        source: ports::Error,
     },
     /// A folder could not be opened.
     #[error("opening folder {path} for the guest")]

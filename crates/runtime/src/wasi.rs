@@ -6,4 +6,5 @@ pub(crate) mod filesystem;
 pub(crate) mod keyvalue;
 pub(crate) mod logging;
 pub mod outgoing;
+pub(crate) mod sockets;
 pub(crate) mod stdio;

@@ -25,6 +25,8 @@ pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 pub const KEYVALUE: &str = "wctl.dev/keyvalue";
 /// Targets that the guest may connect to: `https://api.mail.example:443,tcp://db.example:5432`.
 pub const CONNECT: &str = "wctl.dev/connect";
+/// TCP ports of its node that the guest may listen on: `5000/tcp`.
+pub const LISTEN: &str = "wctl.dev/listen";
 /// Containers of `wasi:blobstore` that the guest may open: `uploads`.
 pub const BLOBS: &str = "wctl.dev/blobs";
 /// Volumes of the guest, where it sees them and the most that each holds: `/data=100Mi,/cache=1Gi`.

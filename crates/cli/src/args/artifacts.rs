@@ -75,9 +75,12 @@ pub struct Run {
     /// A variable of the guest; NAME alone passes on our own
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
-    /// A target that the guest may connect to: `https://api.example.com:443`
+    /// A target that the guest may connect to: `https://api.example.com:443`, `tcp://10.0.0.5:5432`
     #[arg(long, value_name = "URL")]
     pub allow: Vec<String>,
+    /// A port that the guest may listen on: `5000/tcp`
+    #[arg(long, value_name = "PORT/tcp")]
+    pub listen: Vec<String>,
     /// Memory of one sandbox
     #[arg(long, value_name = "SIZE", default_value = "512Mi")]
     pub memory: String,

@@ -11,6 +11,7 @@ use artifact::inspect::World;
 use runtime::cache::{Cache, Compiler};
 use runtime::engine::{Config, Engines};
 use runtime::keyvalue::{Buckets, Limits};
+use runtime::sandbox::target::listening;
 use runtime::sandbox::{Dir, Failure, Guest, Host, PodIdentity, Spec, Stdio, Target};
 use runtime::wasi::outgoing::Client;
 use scheduler::app::quantity::Memory;
@@ -53,6 +54,8 @@ fn spec(run: &Run, name: &str) -> Result<Spec> {
     spec.dirs = run.dir.iter().map(|text| folder(text)).collect::<Result<_>>()?;
     spec.connect =
         run.allow.iter().map(|text| text.parse::<Target>()).collect::<Result<_, _>>().map_err(|error| Usage(error.to_string()))?;
+    let port = |text: &String| listening(text).ok_or_else(|| Usage(format!("--listen {text}: write a port like 5000/tcp")));
+    spec.listen = run.listen.iter().map(port).collect::<Result<_, _>>()?;
     spec.memory = run.memory.parse::<Memory>().map_err(|problem| Usage(problem.to_string()))?.0;
     spec.time = run.time;
     spec.stdio = Stdio::Inherit;

@@ -13,6 +13,7 @@ use super::step::Assigned;
 use crate::gateway::local::Identity;
 use crate::instance::backoff::{Limits, duration};
 use crate::probe::Probes;
+use crate::sandbox::target::listening;
 use crate::sandbox::{Spec, Target, VolumeGrant};
 
 /// Everything about a pod that does not change in its life.
@@ -148,6 +149,8 @@ fn sandbox(pod: &Pod, container: &Container, identity: &Identity) -> Result<Spec
     spec.blobs = list(pod, names::BLOBS);
     spec.call = list(pod, names::CALL);
     spec.volumes = list(pod, names::VOLUMES).iter().map(|text| volume(text)).collect::<Result<_, _>>()?;
+    let port = |text: &String| listening(text).ok_or_else(|| format!("`{text}` of {} is not a port: write 5000/tcp", names::LISTEN));
+    spec.listen = list(pod, names::LISTEN).iter().map(port).collect::<Result<_, _>>()?;
     let targets = list(pod, names::CONNECT);
     spec.connect = targets.iter().map(|target| target.parse::<Target>().map_err(|error| error.to_string())).collect::<Result<_, _>>()?;
     Ok(spec)

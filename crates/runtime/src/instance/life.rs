@@ -21,6 +21,7 @@ use crate::gateway::local::Local;
 use crate::keyvalue::Buckets;
 use crate::logs::Logs;
 use crate::metrics::{CodeCounts, Metrics};
+use crate::ports::Ports;
 use crate::probe::Finding;
 use crate::sandbox::{self, Failure, Guest};
 use crate::volumes::Volumes;
@@ -84,6 +85,8 @@ pub struct Host {
     pub departed: Arc<Notify>,
     /// Outgoing HTTP.
     pub outbound: Arc<outgoing::Client>,
+    /// Ports that guests listen on.
+    pub ports: Arc<Ports>,
     /// How many instances are prepared at a time.
     pub starts: Semaphore,
     /// What the node counts.
@@ -212,6 +215,7 @@ impl Life {
             output: self.host.logs.pod(&identity.namespace, &identity.pod, &identity.uid).output(self.order.restarts),
             watch: health,
             outbound: self.host.outbound.clone(),
+            ports: self.host.ports.clone(),
             metrics: self.host.metrics.clone(),
             neighbours: true,
         };

@@ -56,6 +56,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine, abi: Abi) -> wasmtime::Result<Li
         p3::add_to_linker(&mut linker)?;
     }
     wasi::filesystem::link(&mut linker, abi)?;
+    wasi::sockets::link(&mut linker, abi)?;
     Ok(linker)
 }
 

@@ -16,11 +16,13 @@ use super::{Error, Host, Spec, Stdio, Stream, Trace, VolumeGrant, wasmtime_error
 use crate::blobs::Store;
 use crate::engine;
 use crate::metrics::Counted;
+use crate::ports::Held;
 use crate::volumes::VolumeId;
 use crate::wasi::blobstore::View as BlobstoreView;
 use crate::wasi::filesystem::{Mount, Mounts, View as FilesView};
 use crate::wasi::keyvalue::View as KeyvalueView;
 use crate::wasi::outgoing::{Allowance, Hooks};
+use crate::wasi::sockets::{Reach, Sockets};
 use crate::wasi::stdio::Printer;
 
 /// Bytes that a guest may hand to one host function.
@@ -43,6 +45,9 @@ pub(crate) struct Grants {
     /// Its share of CPU time, if it is bounded.
     pub share: Option<Arc<Share>>,
     pub allowance: Arc<Allowance>,
+    /// Bare connections, if any are granted.
+    reach: Option<Arc<Reach>>,
+    _ports: Vec<Held>,
     mounts: Arc<[Arc<Mount>]>,
     /// What the App keeps in containers, if any is granted.
     pub blobs: Option<Arc<Store>>,
@@ -53,13 +58,15 @@ impl Grants {
     pub async fn new(spec: Arc<Spec>, host: Host) -> Result<Arc<Self>, Error> {
         let budget = Budget::new(spec.concurrency, spec.memory);
         let allowance = Arc::new(Allowance::new(&spec, &host));
+        let reach = Reach::new(&spec, &host, &allowance);
+        let ports = ports(&spec, &host)?;
         let share = spec.cpu.map(Share::new);
         let mut mounts = Vec::new();
         for grant in &spec.volumes {
             mounts.push(mount(&spec, &host, grant).await?);
         }
         let blobs = if spec.blobs.is_empty() { None } else { Some(blobs(&spec, &host).await?) };
-        Ok(Arc::new(Self { mounts: mounts.into(), blobs, spec, host, budget, share, allowance }))
+        Ok(Arc::new(Self { mounts: mounts.into(), blobs, spec, host, budget, share, allowance, reach, _ports: ports }))
     }
 
     /// Opens the folders once, so that a mistake shows when the pod is prepared.
@@ -71,6 +78,11 @@ impl Grants {
         }
         Ok(())
     }
+}
+
+fn ports(spec: &Spec, host: &Host) -> Result<Vec<Held>, Error> {
+    let held = spec.listen.iter().map(|port| host.ports.hold(*port, &spec.pod));
+    held.collect::<Result<_, _>>().map_err(|source| Error::Port { pod: spec.pod.name.clone(), source })
 }
 
 async fn mount(spec: &Spec, host: &Host, grant: &VolumeGrant) -> Result<Arc<Mount>, Error> {
@@ -103,6 +115,8 @@ pub(crate) struct State {
     pub hooks: Hooks,
     pub grants: Arc<Grants>,
     mounts: Mounts,
+    /// Its bare connections, if any are granted.
+    pub sockets: Option<Arc<Sockets>>,
     /// The call that is being served.
     progress: Option<Arc<Progress>>,
     _counted: Counted,
@@ -117,13 +131,15 @@ impl State {
         table.set_max_capacity(RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS);
+        let sockets = grants.reach.clone().map(Sockets::new);
         Ok(Self {
             table,
             meter: Meter::new(grants.budget.clone()),
             hooks: Hooks::new(grants.allowance.clone()),
             mounts: Mounts::new(grants.spec.dirs.len(), grants.mounts.clone()),
             // Folders are opened now, where a failure can still be told.
-            wasi: if grants.spec.dirs.is_empty() && grants.mounts.is_empty() { None } else { Some(with_dirs(&grants)?) },
+            wasi: if grants.spec.dirs.is_empty() && grants.mounts.is_empty() { None } else { Some(with_dirs(&grants, sockets.as_ref())?) },
+            sockets,
             http,
             progress: None,
             _counted: grants.host.metrics.sandbox(),
@@ -148,7 +164,7 @@ impl State {
 
     /// The guest's view of its folders.
     pub fn files(&mut self) -> FilesView<'_> {
-        let ctx = self.wasi.get_or_insert_with(|| context(&self.grants).build());
+        let ctx = self.wasi.get_or_insert_with(|| context(&self.grants, self.sockets.as_ref()).build());
         let inner = WasiFilesystemCtxView { ctx: ctx.filesystem(), table: &mut self.table };
         FilesView { inner, mounts: &mut self.mounts }
     }
@@ -178,11 +194,14 @@ pub(crate) fn store(engine: &wasmtime::Engine, grants: Arc<Grants>) -> wasmtime:
     Ok(store)
 }
 
-/// WASI as the spec declares it; everything else is denied here: no folders, no sockets, no name look-ups, no inherited variables.
-fn context(grants: &Grants) -> WasiCtxBuilder {
+/// WASI as the spec declares it; everything else is denied here: no folders, no inherited variables, no sockets nor look-ups of names but for `sockets`.
+fn context(grants: &Grants, sockets: Option<&Arc<Sockets>>) -> WasiCtxBuilder {
     let (spec, host) = (&grants.spec, &grants.host);
     let mut wasi = WasiCtxBuilder::new();
     wasi.env("HOSTNAME", &spec.pod.name).envs(&spec.env).args(&spec.args).max_random_size(RANDOM);
+    if let Some(sockets) = sockets {
+        sockets.check(&mut wasi);
+    }
     match spec.stdio {
         Stdio::Inherit => {
             wasi.inherit_stdio();
@@ -194,8 +213,8 @@ fn context(grants: &Grants) -> WasiCtxBuilder {
     wasi
 }
 
-fn with_dirs(grants: &Grants) -> wasmtime::Result<WasiCtx> {
-    let mut wasi = context(grants);
+fn with_dirs(grants: &Grants, sockets: Option<&Arc<Sockets>>) -> wasmtime::Result<WasiCtx> {
+    let mut wasi = context(grants, sockets);
     for dir in &grants.spec.dirs {
         wasi.preopened_dir(&dir.host, &dir.guest, perms(dir.read_only))?;
     }
@@ -205,7 +224,7 @@ fn with_dirs(grants: &Grants) -> wasmtime::Result<WasiCtx> {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let ctx = self.wasi.get_or_insert_with(|| context(&self.grants).build());
+        let ctx = self.wasi.get_or_insert_with(|| context(&self.grants, self.sockets.as_ref()).build());
         WasiCtxView { ctx, table: &mut self.table }
     }
 }

@@ -73,6 +73,11 @@ impl fmt::Display for Target {
     }
 }
 
+/// The port of `5000/tcp`, as `uses.listen` names it.
+pub fn listening(text: &str) -> Option<u16> {
+    text.strip_suffix("/tcp")?.parse().ok().filter(|port| *port != 0)
+}
+
 /// A host without brackets, in lower case. A trailing dot stays: `example.com.` is another name than `example.com`.
 pub(crate) fn plain_host(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase()

@@ -17,9 +17,10 @@ mod address;
 mod client;
 
 pub use client::Client;
+pub(crate) use client::Prohibited;
 
-/// Requests to elsewhere that one pod may have under way.
-const AT_A_TIME: usize = 128;
+/// Requests and connections to elsewhere that one pod may have under way.
+pub(crate) const AT_A_TIME: usize = 128;
 
 /// Names of services of the same app end in this.
 const INTERNAL: &str = ".internal";
@@ -44,6 +45,11 @@ impl Allowance {
             client: host.outbound.clone(),
             under_way: Arc::new(Semaphore::new(AT_A_TIME)),
         }
+    }
+
+    /// Permits for what goes elsewhere, bare connections too.
+    pub fn under_way(&self) -> &Arc<Semaphore> {
+        &self.under_way
     }
 
     /// Where a request is granted to go, by its exact scheme, host and port.

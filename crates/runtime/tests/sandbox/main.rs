@@ -15,5 +15,6 @@ mod hostile;
 mod outgoing;
 mod outward;
 mod races;
+mod sockets;
 mod support;
 mod volumes;

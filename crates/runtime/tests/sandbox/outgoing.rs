@@ -26,7 +26,7 @@ fn slow() -> Spec {
 }
 
 /// A client for which each of these names has these addresses.
-fn resolving(names: &'static [(&'static str, &'static [&'static str])], asked: Arc<AtomicU64>) -> Arc<Client> {
+pub fn resolving(names: &'static [(&'static str, &'static [&'static str])], asked: Arc<AtomicU64>) -> Arc<Client> {
     let lookup = move |name: String| {
         asked.fetch_add(1, Ordering::Relaxed);
         let found = names.iter().find(|(known, _)| *known == name).map(|(_, addresses)| *addresses);

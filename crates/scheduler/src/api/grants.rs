@@ -45,6 +45,16 @@ pub(super) fn targets(template: &Value) -> Vec<Target> {
     list(annotation(template, names::CONNECT).unwrap_or_default()).filter_map(target).collect()
 }
 
+/// The ports of a template that can be read.
+pub(super) fn ports(template: &Value) -> Vec<u16> {
+    list(annotation(template, names::LISTEN).unwrap_or_default()).filter_map(port).collect()
+}
+
+/// `5000/tcp`.
+fn port(text: &str) -> Option<u16> {
+    text.strip_suffix("/tcp")?.parse().ok().filter(|port| *port != 0)
+}
+
 /// `https://api.mail.example:443`, `tcp://[::1]:5432`.
 pub(super) fn target(text: &str) -> Option<Target> {
     let (scheme, rest) = text.split_once("://")?;
@@ -111,6 +121,7 @@ pub(super) fn malformed(kind: &Kind, object: &Value) -> Vec<Cause> {
     let all = |fine: fn(&str) -> bool| move |text: &str| list(text).all(fine);
     let whole = |text: &str| text.parse::<u32>().is_ok_and(|n| n > 0);
     check(names::CONNECT, &all(|t| target(t).is_some()), "a list of targets such as https://api.mail.example:443 or tcp://db.example:5432");
+    check(names::LISTEN, &all(|t| port(t).is_some()), "a list of ports such as 5000/tcp");
     check(names::KEYVALUE, &all(is_bucket), "a list of bucket names: lower-case letters, digits, '-' or '_'");
     check(names::BLOBS, &all(is_bucket), "a list of container names: lower-case letters, digits, '-' or '_'");
     check(names::VOLUMES, &all(is_volume), "a list of volumes such as /data=100Mi,/cache=1Gi");
@@ -169,11 +180,11 @@ mod tests {
 
     #[test]
     fn an_annotation_that_is_not_understood_is_refused_by_name() {
-        let annotations = json!({ "wctl.dev/connect": "https://a, b", "wctl.dev/time": "5", "wctl.dev/concurrency": "0", "wctl.dev/keyvalue": "../x",
+        let annotations = json!({ "wctl.dev/connect": "https://a, b", "wctl.dev/listen": "5000/tcp,0/tcp", "wctl.dev/time": "5", "wctl.dev/concurrency": "0", "wctl.dev/keyvalue": "../x",
                     "wctl.dev/volumes": "/../x=1Mi", "wctl.dev/blobs": "../x" });
         let object = json!({ "spec": { "template": { "metadata": { "annotations": annotations } } } });
         let fields: Vec<String> = malformed(&DEPLOYMENT, &object).into_iter().map(|c| c.field).collect();
         let at = |name: &str| format!("spec.template.metadata.annotations[wctl.dev/{name}]");
-        assert_eq!(fields, ["connect", "keyvalue", "blobs", "volumes", "time", "concurrency"].map(at));
+        assert_eq!(fields, ["connect", "listen", "keyvalue", "blobs", "volumes", "time", "concurrency"].map(at));
     }
 }

@@ -26,7 +26,9 @@ pub(super) use quota::quota;
 struct Rules {
     /// Hosts that guests may connect to: `api.mail.example`, `*.mail.example`, `*`.
     connect: Option<Vec<String>>,
-    /// Hosts that routes may claim, in the same form.
+    /// Ports of a node that guests may listen on: `5000`, `5000-5999`.
+    listen: Option<Vec<String>>,
+    /// Hosts that routes may claim, in the form of `connect`.
     hosts: Option<Vec<String>>,
     /// Where images may come from: `ghcr.io/acme`, or `embedded` for the cluster's own registry.
     registries: Option<Vec<String>>,
@@ -60,7 +62,7 @@ pub(super) fn malformed(kind: &Kind, object: &Value) -> Vec<Cause> {
     }
     let mut causes = Vec::new();
     let known: [(&str, &[&str]); 3] = [
-        ("spec", &["connect", "hosts", "registries", "limits", "quota"]),
+        ("spec", &["connect", "listen", "hosts", "registries", "limits", "quota"]),
         ("spec.limits", &["memory", "cpu", "time", "concurrency"]),
         ("spec.quota", &["pods", "memory", "cpu"]),
     ];
@@ -77,6 +79,9 @@ pub(super) fn malformed(kind: &Kind, object: &Value) -> Vec<Cause> {
         if object.pointer(&format!("/spec/{field}")).is_some_and(|v| quantity::of(v).is_none()) {
             causes.push(Cause::invalid(format!("spec.{}", field.replace('/', ".")), "is not a quantity such as 64Mi or 200m"));
         }
+    }
+    for range in object["spec"]["listen"].as_array().into_iter().flatten().filter_map(Value::as_str).filter(|r| range_of(r).is_none()) {
+        causes.push(Cause::invalid("spec.listen", format!("{range:?} is not a port or a range of ports such as 5000-5999")));
     }
     if object["spec"]["limits"]["time"].as_str().is_some_and(|t| grants::milliseconds(t).is_none()) {
         causes.push(Cause::invalid("spec.limits.time", "is not a time such as 5s or 500ms"));
@@ -121,6 +126,9 @@ pub(super) async fn enforce(api: &Api, who: &Identity, object: &Object, old: Opt
                     .into_iter()
                     .map(|what| (format!("{at}metadata.annotations[{}]", names::CONNECT), what)),
             );
+            let low = grants::ports(template).into_iter().filter(|port| *port < FREE);
+            let what = |port: u16| format!("port {port}/tcp belongs to the machine; only an admin may grant ports below {FREE}");
+            wrong.extend(low.map(|port| (format!("{at}metadata.annotations[{}]", names::LISTEN), what(port))));
         }
     }
     if kind.kind == "Ingress" && old.is_none_or(|old| old.spec() != object.spec()) {
@@ -155,6 +163,13 @@ fn exceeded(rules: &Rules, template: &Value) -> Vec<(String, String)> {
             wrong.push((field, format!("{}:{} may not be reached from here; allowed are {}", target.host, target.port, listed(allowed))));
         }
     }
+    if let Some(allowed) = &rules.listen {
+        let within = |port: u16| allowed.iter().filter_map(|range| range_of(range)).any(|range| range.contains(&port));
+        for port in grants::ports(template).into_iter().filter(|port| !within(*port)) {
+            let field = format!("metadata.annotations[{}]", names::LISTEN);
+            wrong.push((field, format!("port {port}/tcp may not be listened on here; allowed are {}", listed(allowed))));
+        }
+    }
     for (amount, most) in [("memory", &rules.limits.memory), ("cpu", &rules.limits.cpu)] {
         let Some(most) = most else { continue };
         let given = quantity::of(&container["resources"]["limits"][amount]);
@@ -186,6 +201,15 @@ fn plain(value: &Value) -> String {
 
 fn listed(allowed: &[String]) -> String {
     if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") }
+}
+
+/// Ports below this are those of a machine's own services.
+const FREE: u16 = 1024;
+
+/// `5000` or `5000-5999`.
+fn range_of(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(first.parse().ok()?..=last.parse().ok()?)
 }
 
 /// Whether `*.mail.example` or `*` or the very name covers a host.
@@ -303,21 +327,21 @@ mod tests {
     #[test]
     fn each_rule_says_what_is_allowed() {
         let rules = Rules::deserialize(&json!({
-            "connect": ["*.mail.example"], "registries": ["ghcr.io/acme"], "limits": { "memory": "64Mi", "time": "5s", "concurrency": 10 },
+            "connect": ["*.mail.example"], "listen": ["80", "5000-5999"], "registries": ["ghcr.io/acme"], "limits": { "memory": "64Mi", "time": "5s", "concurrency": 10 },
         }));
         let template = json!({
-            "metadata": { "annotations": { "wctl.dev/connect": "https://api.mail.example,tcp://db:5432", "wctl.dev/time": "6s", "wctl.dev/concurrency": "11" } },
+            "metadata": { "annotations": { "wctl.dev/connect": "https://api.mail.example,tcp://db:5432", "wctl.dev/listen": "80/tcp,5999/tcp,6000/tcp", "wctl.dev/time": "6s", "wctl.dev/concurrency": "11" } },
             "spec": { "containers": [{ "image": "web", "resources": { "limits": { "memory": "65Mi" } } }] },
         });
         let fields: Vec<String> = exceeded(&rules.unwrap(), &template).into_iter().map(|(field, _)| field).collect();
-        assert_eq!(fields.len(), 5, "{fields:?}");
+        assert_eq!(fields.len(), 6, "{fields:?}");
         assert!(exceeded(&Rules::default(), &template).is_empty());
     }
 
     #[test]
     fn a_policy_with_a_typing_error_is_refused() {
-        let wrong = json!({ "spec": { "conect": [], "limits": { "memory": "lots" }, "quota": { "pods": 3, "disk": 1 } } });
+        let wrong = json!({ "spec": { "conect": [], "listen": ["x"], "limits": { "memory": "lots" }, "quota": { "pods": 3, "disk": 1 } } });
         let fields: Vec<String> = malformed(&POLICY, &wrong).into_iter().map(|c| c.field).collect();
-        assert_eq!(fields, ["spec.conect", "spec.quota.disk", "spec.limits.memory"]);
+        assert_eq!(fields, ["spec.conect", "spec.quota.disk", "spec.limits.memory", "spec.listen"]);
     }
 }

@@ -104,8 +104,9 @@ struct Changes {
 /// One sort of grant: what it names, and the words for having it.
 type Grant = (fn(&Settings) -> &BTreeSet<String>, &'static str, &'static str);
 
-const GRANTS: [Grant; 5] = [
+const GRANTS: [Grant; 6] = [
     (|s| &s.uses.connect, "reach", ""),
+    (|s| &s.uses.listen, "listen on", "port "),
     (|s| &s.uses.call, "call", ""),
     (|s| &s.uses.secrets, "get", "the secret "),
     (|s| &s.uses.keyvalue, "read and write", "the bucket "),

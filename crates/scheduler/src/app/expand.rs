@@ -81,6 +81,7 @@ impl Service<'_> {
             annotations.insert(names::BAKE.into(), json!(rollout.bake));
         }
         self.typed(&mut annotations);
+        let (surge, unavailable) = self.pace();
         json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -92,7 +93,7 @@ impl Service<'_> {
                 "selector": { "matchLabels": self.labels() },
                 "strategy": {
                     "type": "RollingUpdate",
-                    "rollingUpdate": { "maxSurge": int_or_percent(rollout.surge), "maxUnavailable": int_or_percent(rollout.unavailable) },
+                    "rollingUpdate": { "maxSurge": int_or_percent(surge), "maxUnavailable": int_or_percent(unavailable) },
                 },
                 "template": {
                     "metadata": { "labels": self.labels(), "annotations": self.template_annotations() },
@@ -100,6 +101,16 @@ impl Service<'_> {
                 },
             },
         })
+    }
+
+    /// How many pods there may be above and below `replicas`. Two pods cannot have one port of a node, so where one listens the old one goes first.
+    fn pace(&self) -> (Share, Share) {
+        let rollout = &self.spec.rollout;
+        match rollout.unavailable {
+            _ if self.settings().uses.listen.is_empty() => (rollout.surge, rollout.unavailable),
+            Share::Count(0) | Share::Percent(0) => (Share::Count(0), Share::Count(1)),
+            some => (Share::Count(0), some),
+        }
     }
 
     fn typed(&self, annotations: &mut Map<String, Value>) {
@@ -111,7 +122,7 @@ impl Service<'_> {
     /// What a Pod has no field for. Time, concurrency and reuse are always written: a later default changes no running app.
     fn template_annotations(&self) -> Value {
         let Settings { limits, sandbox, uses, place, restart, .. } = self.settings();
-        let Uses { keyvalue, blobs, connect, call, volumes, .. } = uses;
+        let Uses { keyvalue, blobs, connect, listen, call, volumes, .. } = uses;
         let mut annotations = Map::new();
         self.typed(&mut annotations);
         let mut put = |name: &str, value: Option<String>| {
@@ -122,6 +133,7 @@ impl Service<'_> {
         put(names::KEYVALUE, listed(keyvalue));
         put(names::BLOBS, listed(blobs));
         put(names::CONNECT, listed(connect));
+        put(names::LISTEN, listed(listen));
         put(names::CALL, listed(call));
         put(names::VOLUMES, listed(&volumes.iter().map(|(path, volume)| format!("{path}={}", volume.size)).collect()));
         put(names::TIME, Some(limits.time.to_string()));

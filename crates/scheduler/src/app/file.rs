@@ -213,12 +213,15 @@ pub struct Uses {
     /// Secrets, each an environment variable of its name.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<String>,
-    /// Targets of outgoing HTTP, as [`super::target::Target`] writes them.
+    /// Targets of outgoing HTTP and of bare connections, as [`super::target::Target`] writes them.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub connect: BTreeSet<String>,
     /// Services of the same app.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub call: BTreeSet<String>,
+    /// Ports of the node, as `5000/tcp`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub listen: BTreeSet<String>,
     /// Containers of `wasi:blobstore`.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub blobs: BTreeSet<String>,

@@ -141,7 +141,12 @@ static SANDBOX: &[Key] =
 static USES: &[Key] = &[
     key("keyvalue", List(&Scalar(&word::BUCKET)), "none", "Buckets of `wasi:keyvalue`, shared by the services of the app that list them."),
     key("secrets", List(&Scalar(&word::SECRET)), "none", "Secrets (`wctl secret set NAME`), each an environment variable."),
-    key("connect", List(&Scalar(&word::TARGET)), "none", "Where HTTP may go: `https://host:443`, `http://host:8080`."),
+    key(
+        "connect",
+        List(&Scalar(&word::TARGET)),
+        "none",
+        "Where it may connect to: `https://host:443`, `http://host:8080`, `tcp://host:5432`.",
+    ),
     key("call", List(&Scalar(&word::CALLEE)), "none", "Services of the same app that it calls as `http://NAME.internal`."),
     key(
         "volumes",
@@ -150,7 +155,7 @@ static USES: &[Key] = &[
         "Folders of the node that outlive the pod, by the path at which the guest sees them.",
     ),
     key("blobs", List(&Scalar(&word::BUCKET)), "none", "Containers of `wasi:blobstore`, shared by the services of the app that list them."),
-    later("listen", List(&Scalar(&word::LISTEN)), "none", "Ports other than HTTP that it listens on."),
+    key("listen", List(&Scalar(&word::LISTEN)), "none", "TCP ports of its node that a worker listens on: `5000/tcp`."),
 ];
 
 static VOLUME: &[Key] = &[required("size", Scalar(&word::SIZE), "The most that it holds; each name counts 4Ki beside its content.")];

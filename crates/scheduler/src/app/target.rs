@@ -8,7 +8,7 @@ use super::route;
 /// One place outside the app that a guest may reach, written the one way in which it is compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
-    /// `http` or `https`.
+    /// `http`, `https` or `tcp`.
     pub scheme: String,
     /// A DNS name in lower case, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
@@ -38,7 +38,7 @@ impl Target {
             "http" => Some(80),
             "https" => Some(443),
             "tcp" => None,
-            _ => return Err(wrong("its scheme must be https or http")),
+            _ => return Err(wrong("its scheme must be https, http or tcp")),
         };
         let (host, port) = host_and_port(rest).ok_or_else(|| wrong("write scheme://host:port, like https://api.example.com:443"))?;
         let host = checked(host).map_err(|why| wrong(&why))?;
@@ -46,9 +46,6 @@ impl Target {
             Some(port) => port.parse().ok().filter(|p| *p > 0 && !port_is_odd(port)).ok_or_else(|| wrong("its port must be 1 to 65535"))?,
             None => own_port.ok_or_else(|| wrong("tcp needs a port"))?,
         };
-        if scheme == "tcp" {
-            return Err(Problem::later(format!("connecting to `{}` (tcp)", shown(text))));
-        }
         Ok(Target { scheme: scheme.into(), host, port })
     }
 }

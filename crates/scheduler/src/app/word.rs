@@ -292,7 +292,11 @@ fn retry_on(text: &str) -> Result<Value, Problem> {
 
 fn listen(text: &str) -> Result<Value, Problem> {
     match text.split_once('/') {
-        Some((port, "tcp" | "udp")) if port.parse().is_ok_and(|p: u16| p > 0) => Ok(text.into()),
+        Some((port, protocol @ ("tcp" | "udp"))) if port.bytes().all(|b| b.is_ascii_digit()) => match port.parse::<u16>() {
+            Ok(port) if port > 0 && protocol == "tcp" => Ok(format!("{port}/tcp").into()),
+            Ok(port) if port > 0 => Err(Problem::later(format!("listening on `{}`", shown(text)))),
+            _ => Err(Problem::new(format!("`{}` has no port from 1 to 65535", shown(text)))),
+        },
         _ => Err(Problem::new(format!("`{}` is not a port and protocol; write it like 5000/tcp", shown(text)))),
     }
 }

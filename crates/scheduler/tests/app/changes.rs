@@ -17,10 +17,11 @@ fn a_new_app_says_first_what_it_may_reach() {
 app: shop
 services:
   user: { image: ghcr.io/acme/user:1, replicas: 2, route: shop.localhost/users }
-  checkout: { image: ./c.wasm, uses: { call: [user], secrets: [KEY], keyvalue: [orders], blobs: [uploads], connect: [https://api.pay.example], volumes: { /data: { size: 1Gi } } } }
+  checkout: { image: ./c.wasm, uses: { call: [user], secrets: [KEY], keyvalue: [orders], blobs: [uploads], connect: [https://api.pay.example], listen: [5000/tcp], volumes: { /data: { size: 1Gi } } } }
 ",
         "
 checkout will newly reach https://api.pay.example:443
+checkout will newly listen on port 5000/tcp
 checkout will newly call user
 checkout will newly get the secret KEY
 checkout will newly read and write the bucket orders
@@ -136,6 +137,7 @@ fn each_field_of_a_service_shows_in_a_diff() {
         "uses: { blobs: [x] }",
         "uses: { secrets: [X] }",
         "uses: { connect: [https://x] }",
+        "uses: { listen: [5000/tcp] }",
         "uses: { call: [hello] }",
         "uses: { volumes: { /data: { size: 1Mi } } }",
         "place: { spread: zone }",

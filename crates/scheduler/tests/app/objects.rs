@@ -193,7 +193,7 @@ fn what_comes_over_the_api_is_held_to_the_same_rules() {
     let spec = json!({
         "services": {
             "a": { "image": "ghcr.io/acme/a:1", "replicas": -1, "limits": { "memory": "64", "concurrency": "7" }, "route": ["x.example"] },
-            "b": { "image": image, "route": [{ "host": "x.example" }], "uses": { "call": ["c"], "connect": ["https://u@h"], "listen": [] }, "build": "." },
+            "b": { "image": image, "route": [{ "host": "x.example" }], "uses": { "call": ["c"], "connect": ["https://u@h"], "listen": ["0/tcp"] }, "build": "." },
             "C": { "image": image, "scale": { "max": 1 } },
         },
         "rollout": { "surge": 0 },
@@ -208,7 +208,7 @@ fn what_comes_over_the_api_is_held_to_the_same_rules() {
         "services.b.route.0: `x.example` leads to the service `a` already",
         "services.b.uses.call.0: the app has no service `c` to call",
         "spec.services.b.uses.connect.0: `https://u@h` is not a target",
-        "spec.services.b.uses.listen: not yet",
+        "spec.services.b.uses.listen.0: `0/tcp` has no port from 1 to 65535",
         "spec.services.b.build: the field `build` is not known to this server (wctl VERSION)",
         "spec.services.C: `C` cannot be a name",
         "spec.services.C.scale: not yet",

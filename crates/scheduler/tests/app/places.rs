@@ -163,17 +163,13 @@ fn keys_of_later_parts_are_checked_and_refused_by_name() {
         ("static", "static: ./dist\n"),
         ("sticky", "image: ./a.wasm\nroute: { host: a.example, sticky: cookie }\n"),
         ("canary", "image: ./a.wasm\nrollout: { canary: 10% }\n"),
-        ("listen", "image: ./a.wasm\nuses: { listen: [5000/tcp] }\n"),
     ] {
         let rendered = about(text);
         assert!(rendered.contains(&not_yet(key)), "{key}:\n{rendered}");
         assert_eq!(rendered.matches("app.yaml:").count(), 1, "{rendered}");
     }
     assert!(about("image: ./a.wasm\nreplicas: each-node\n").contains("not yet: `each-node`"));
-    assert!(
-        about("image: ./a.wasm\nuses: { connect: [\"tcp://db.example:5432\"] }\n")
-            .contains("not yet: connecting to `tcp://db.example:5432`")
-    );
+    assert!(about("image: ./a.wasm\nuses: { listen: [5000/udp] }\n").contains("not yet: listening on `5000/udp`"));
     assert!(about("image: ./a.wasm\nuses: { call: [user.other] }\n").contains("not yet: calling `user.other`"));
     // What is wrong below such a key is said as well.
     let both = about("image: ./a.wasm\nscale: { min: -1, mx: 3 }\njob: { cron: \"0 25 * * *\" }\nlost: { then: run }\n");

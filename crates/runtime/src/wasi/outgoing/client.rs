@@ -32,6 +32,7 @@ pub type Lookup = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = std::io::Res
 /// A pooled HTTP client that connects only to addresses that were checked. One for a node.
 pub struct Client {
     pooled: Pooled<hyper_rustls::HttpsConnector<Counted>, WasiBody>,
+    names: Checked,
     attempts: Arc<AtomicU64>,
 }
 
@@ -50,7 +51,8 @@ impl Client {
     /// When one of `roots` is not a certificate.
     pub fn with_lookup(roots: Vec<CertificateDer<'static>>, lookup: Lookup) -> Result<Self, rustls::Error> {
         let attempts = Arc::new(AtomicU64::new(0));
-        let mut http = HttpConnector::new_with_resolver(Checked { lookup, attempts: attempts.clone() });
+        let names = Checked { lookup, attempts: attempts.clone() };
+        let mut http = HttpConnector::new_with_resolver(names.clone());
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT));
@@ -65,12 +67,23 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(64)
             .build(connector);
-        Ok(Self { pooled, attempts })
+        Ok(Self { pooled, names, attempts })
     }
 
     /// Connections that were begun since the start.
     pub fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that is begun elsewhere, after the same checks.
+    pub(crate) fn attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The addresses of a granted name that may be connected to.
+    pub(crate) async fn addresses(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
+        let found = self.names.find(name.to_owned()).await?;
+        Ok(found.into_iter().map(|address| address.ip().to_canonical()).collect())
     }
 
     /// Sends a request that has been granted.
@@ -140,13 +153,28 @@ async fn system_lookup(name: String) -> std::io::Result<Vec<SocketAddr>> {
 /// All addresses of a name are on networks that only a literal grant reaches.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} resolves to no public address; grant the address itself if it is meant")]
-struct Prohibited(String);
+pub(crate) struct Prohibited(String);
 
 /// The resolver of the connector. It is not asked about literal addresses: those were compared with the grant as written.
 #[derive(Clone)]
 struct Checked {
     lookup: Lookup,
     attempts: Arc<AtomicU64>,
+}
+
+impl Checked {
+    /// The addresses of a name on the public internet.
+    fn find(&self, name: String) -> impl Future<Output = std::io::Result<Vec<SocketAddr>>> + Send + 'static {
+        let found = (self.lookup)(name.clone());
+        async move {
+            let mut addresses = found.await?;
+            addresses.retain(|address| address::is_public(address.ip()));
+            if addresses.is_empty() {
+                return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, Prohibited(name)));
+            }
+            Ok(addresses)
+        }
+    }
 }
 
 impl Service<Name> for Checked {
@@ -159,14 +187,10 @@ impl Service<Name> for Checked {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let found = (self.lookup)(name.as_str().to_owned());
+        let found = self.find(name.as_str().to_owned());
         let attempts = self.attempts.clone();
         Box::pin(async move {
-            let mut addresses = found.await?;
-            addresses.retain(|address| address::is_public(address.ip()));
-            if addresses.is_empty() {
-                return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, Prohibited(name.to_string())));
-            }
+            let addresses = found.await?;
             attempts.fetch_add(1, Ordering::Relaxed);
             Ok(addresses.into_iter())
         })

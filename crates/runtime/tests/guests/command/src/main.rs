@@ -1,5 +1,7 @@
 //! A command that does what its first argument says.
 
+mod socket;
+
 use std::io::{Read, Write};
 
 fn main() {
@@ -11,6 +13,12 @@ fn main() {
         Some("cat") => print!("{}", std::fs::read_to_string(rest[0]).unwrap_or_else(|error| format!("refused: {error}"))),
         Some("write") => println!("{:?}", std::fs::write(rest[0], "written").map_err(|error| error.kind())),
         Some("connect") => println!("{:?}", std::net::TcpStream::connect(rest[0]).map(drop).map_err(|error| error.kind())),
+        Some("talk") => println!("{}", socket::talk(rest[0], rest[1])),
+        Some("lookup") => println!("{}", socket::lookup(rest[0])),
+        Some("bind") => println!("{:?}", std::net::TcpListener::bind(rest[0]).map(drop).map_err(|error| error.kind())),
+        Some("udp") => println!("{:?}", std::net::UdpSocket::bind(rest[0]).map(drop).map_err(|error| error.kind())),
+        Some("many") => println!("{}", socket::many(rest[0], rest[1].parse().unwrap())),
+        Some("serve") => socket::serve(rest[0]),
         Some("stdin") => {
             let mut text = String::new();
             let read = std::io::stdin().read_to_string(&mut text);

@@ -1,6 +1,7 @@
 //! A 0.3 HTTP guest that misbehaves in the way that the request's path names.
 
 mod files;
+mod sockets;
 
 use wasip3::exports::http::handler::Guest;
 use wasip3::http::types::{ErrorCode, Fields, Request, Response};
@@ -33,6 +34,7 @@ impl Guest for Hostile {
             "/spin-body" => Ok(answer(vec![b'x'; 200_000], After::Spin)),
             "/stall-body" => Ok(answer(vec![b'x'; 200_000], After::Stall)),
             "/files" => Ok(answer(files::act(query).await.into_bytes(), After::Finish)),
+            "/sockets" => Ok(answer(sockets::act(query).await.into_bytes(), After::Finish)),
             "/fetch" => Ok(answer(fetch(query).await.into_bytes(), After::Finish)),
             _ => Ok(answer(b"hello".to_vec(), After::Finish)),
         }
