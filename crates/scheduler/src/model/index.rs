@@ -17,6 +17,8 @@ pub(super) struct Index {
     pods_on: OrdMap<Name, OrdSet<Key>>,
     /// From node to what its pods take.
     used: OrdMap<Name, Resources>,
+    /// The pods that listen on a port of a node.
+    ports: OrdMap<(Name, u16), OrdSet<Key>>,
     /// Pods that wait for a node.
     unplaced: OrdSet<Key>,
     /// Pods by namespace and all their labels: one group for each revision.
@@ -87,6 +89,9 @@ impl Index {
                 insert(&mut self.pods_on, node.clone(), key.clone());
                 if !pod.ended {
                     *self.used.entry(node.clone()).or_default() += pod.need.resources;
+                    for port in &pod.need.ports {
+                        insert(&mut self.ports, (node.clone(), *port), key.clone());
+                    }
                 }
             }
             None if !pod.ended => {
@@ -118,6 +123,9 @@ impl Index {
         self.unplaced.remove(&pod.meta.key);
         if let Some(node) = &pod.node {
             remove(&mut self.pods_on, node, &pod.meta.key);
+            for port in &pod.need.ports {
+                remove(&mut self.ports, &(node.clone(), *port), &pod.meta.key);
+            }
             match self.used.get_mut(node) {
                 Some(used) if !pod.ended => *used -= pod.need.resources,
                 _ => {}
@@ -182,6 +190,12 @@ impl Snapshot {
     /// What the pods on a node take together.
     pub fn used(&self, node: &str) -> Resources {
         self.index.used.get(node).copied().unwrap_or_default()
+    }
+
+    /// The ports of a node that pods listen on, each with one of them.
+    pub fn ports_on(&self, node: &Name) -> impl Iterator<Item = (u16, &Key)> {
+        let range = self.index.ports.range((node.clone(), 0)..=(node.clone(), u16::MAX));
+        range.filter_map(|((_, port), pods)| Some((*port, pods.iter().next()?)))
     }
 
     /// The pods that wait for a node, those being deleted too.

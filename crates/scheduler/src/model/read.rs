@@ -278,8 +278,15 @@ fn claim(spec: &Value, meta: &Value) -> Claim {
     for container in items(spec, "/containers") {
         resources += requests(&container["resources"]);
     }
-    let spread = meta.pointer("/annotations").and_then(|a| a.get(names::SPREAD)).and_then(Value::as_str);
-    Claim { resources, node_labels: labels(spec, "/nodeSelector"), spread: spread.filter(|s| *s != "node").unwrap_or("").into() }
+    let annotation = |name: &str| meta.pointer("/annotations").and_then(|all| all.get(name)).and_then(Value::as_str);
+    let ports = annotation(names::LISTEN).unwrap_or_default().split(',').filter_map(|port| port.trim().strip_suffix("/tcp")?.parse().ok());
+    let spread = annotation(names::SPREAD);
+    Claim {
+        resources,
+        ports: ports.collect(),
+        node_labels: labels(spec, "/nodeSelector"),
+        spread: spread.filter(|s| *s != "node").unwrap_or("").into(),
+    }
 }
 
 /// As in Kubernetes, a limit without a request is a request.

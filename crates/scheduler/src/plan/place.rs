@@ -105,6 +105,8 @@ struct Rooms<'a> {
 struct Room<'a> {
     node: &'a Node,
     free: Resources,
+    /// The ports that pods have here, and whose they are.
+    ports: BTreeMap<u16, String>,
 }
 
 impl Room<'_> {
@@ -118,7 +120,11 @@ impl Room<'_> {
 
 impl<'a> Rooms<'a> {
     fn new(snapshot: &'a Snapshot) -> Rooms<'a> {
-        let room = |(name, node): (&Name, &'a Arc<Node>)| Room { node, free: node.capacity.less(snapshot.used(name)) };
+        let room = |(name, node): (&Name, &'a Arc<Node>)| Room {
+            node,
+            free: node.capacity.less(snapshot.used(name)),
+            ports: snapshot.ports_on(name).map(|(port, pod)| (port, pod.to_string())).collect(),
+        };
         let rooms: Vec<Room> = snapshot.nodes.iter().map(room).collect();
         let open = rooms.iter().enumerate().filter(|(_, room)| closed(room.node).is_none());
         let order = open.map(|(at, room)| (room.fullness(), at)).collect();
@@ -138,6 +144,7 @@ impl<'a> Rooms<'a> {
         self.order.remove(&(fullness, at));
         let room = &mut self.rooms[at];
         room.free = room.free.less(claim.resources);
+        room.ports.extend(claim.ports.iter().map(|port| (*port, "a pod that is placed now".to_owned())));
         let entry = (room.fullness(), at);
         spread.add(room.node, claim);
         let name = room.node.meta.key.name.clone();
@@ -150,7 +157,7 @@ impl<'a> Rooms<'a> {
         let mut best = None;
         for entry in &self.order {
             let room = &self.rooms[entry.1];
-            if !room.free.fits(claim.resources) || unfit(room.node, claim).is_some() {
+            if !room.free.fits(claim.resources) || unfit(room, claim).is_some() {
                 continue;
             }
             let score = spread.score(room.node, claim);
@@ -170,7 +177,7 @@ impl<'a> Rooms<'a> {
             return "no node has joined yet".to_owned();
         }
         let line = |room: &Room| {
-            let refusal = closed(room.node).map(str::to_owned).or_else(|| unfit(room.node, claim));
+            let refusal = closed(room.node).map(str::to_owned).or_else(|| unfit(room, claim));
             let says = refusal.clone().unwrap_or_else(|| shortage(room.free, room.node.capacity, claim.resources));
             (refusal.is_some(), Reverse(room.free.memory), format!("{}: {says}", room.node.meta.key.name))
         };
@@ -229,9 +236,13 @@ fn closed(node: &Node) -> Option<&'static str> {
 }
 
 /// Why a node takes no pod of this claim, however empty it is.
-fn unfit(node: &Node, claim: &Claim) -> Option<String> {
-    let missing = claim.node_labels.iter().find(|(name, value)| node.meta.labels.get(*name) != Some(*value))?;
-    Some(format!("has no label {}={}", missing.0, missing.1))
+fn unfit(room: &Room, claim: &Claim) -> Option<String> {
+    let lacks = |(name, value): &(&String, &String)| room.node.meta.labels.get(*name) != Some(*value);
+    if let Some((name, value)) = claim.node_labels.iter().find(lacks) {
+        return Some(format!("has no label {name}={value}"));
+    }
+    let (port, pod) = claim.ports.iter().find_map(|port| Some((port, room.ports.get(port)?)))?;
+    Some(format!("port {port}/tcp belongs to {pod}"))
 }
 
 fn shortage(free: Resources, capacity: Resources, need: Resources) -> String {

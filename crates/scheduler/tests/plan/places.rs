@@ -93,3 +93,32 @@ fn pods_are_spread_over_nodes_before_the_emptiest_gets_a_second_one() {
          --",
     );
 }
+
+#[test]
+fn a_port_of_a_node_goes_to_one_pod_and_the_next_waits_for_it() {
+    check(
+        "node edge-1 1Gi
+         node edge-2 1Gi
+         deploy chat 3 chat listen=5000/tcp surge=0 unavailable=1
+         settle
+         pods
+         deploy mail 1 mail listen=25/tcp
+         quietly
+         deploy chat 1 chat listen=5000/tcp surge=0 unavailable=1
+         settle
+         pods
+         deploy chat 1 chat:2 listen=5000/tcp surge=0 unavailable=1
+         settle
+         pods",
+        "chat#1-10 on nowhere
+         chat#1-8 on edge-1
+         chat#1-9 on edge-2
+         --
+         chat#1-8 on edge-1
+         mail#1-17 on edge-1
+         --
+         chat#2-24 on edge-2
+         mail#1-17 on edge-1
+         --",
+    );
+}

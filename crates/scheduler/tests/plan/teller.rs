@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Runs a story and compares what its `plan` lines print.
 ///
 /// - `node NAME MEMORY [label=value]`, `lease NAME`, `gone NAME` (a node is deleted), `cordon NAME`
-/// - `deploy NAME REPLICAS IMAGE [memory=…] [node=LABEL=VALUE] [spread=…] [recreate] [paused] [bake=…] [min=SECONDS] [surge=… unavailable=…]`,
+/// - `deploy NAME REPLICAS IMAGE [memory=…] [node=LABEL=VALUE] [spread=…] [listen=PORT/tcp] [recreate] [paused] [bake=…] [min=SECONDS] [surge=… unavailable=…]`,
 ///   with a Service of that name; `ingress NAME HOST PATH SERVICE`; `unresolved NAME TRIES`: the registry did not know its tag so many times
 /// - `app NAME SERVICE=REPLICAS:IMAGE…`; `delete KIND NAME`
 /// - `ready POD`, `unready POD`, `crash POD REASON MESSAGE…`: what an agent reports; a pod is `web#1.0`: the first of revision 1
@@ -115,6 +115,10 @@ impl Teller {
         }
         if let Some(spread) = option("spread") {
             let annotations = json!({scheduler::names::SPREAD: spread});
+            self.cluster.change(&id(&kinds::DEPLOYMENT, name), |d| d["spec"]["template"]["metadata"]["annotations"] = annotations);
+        }
+        if let Some(listen) = option("listen") {
+            let annotations = json!({scheduler::names::LISTEN: listen});
             self.cluster.change(&id(&kinds::DEPLOYMENT, name), |d| d["spec"]["template"]["metadata"]["annotations"] = annotations);
         }
         if let Some(bake) = option("bake") {

@@ -54,6 +54,8 @@ pub struct Template {
 pub struct Claim {
     /// Its requests.
     pub resources: Resources,
+    /// Ports of the node that it listens on.
+    pub ports: Vec<u16>,
     /// Labels that its node must have.
     pub node_labels: Labels,
     /// The node label whose values it is spread over; empty: over nodes.
