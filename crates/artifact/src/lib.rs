@@ -4,6 +4,7 @@ pub mod blobs;
 pub mod credentials;
 pub mod digest;
 mod disk;
+pub mod files;
 pub mod inspect;
 pub mod manifest;
 pub mod pack;

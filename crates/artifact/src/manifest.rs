@@ -20,6 +20,11 @@ pub const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// The layer of a WebAssembly artifact.
 pub const LAYER: &str = "application/wasm";
 
+/// The config of a folder of files, which has one layer: [`ARCHIVE`].
+pub const FILES: &str = "application/vnd.wctl.files.config.v1+json";
+/// A layer that is an archive of files.
+pub const ARCHIVE: &str = "application/vnd.oci.image.layer.v1.tar";
+
 /// No manifest or index may have more bytes than this (4 MiB, as in the specification).
 pub const LARGEST: usize = 4 << 20;
 

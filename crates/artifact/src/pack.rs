@@ -1,26 +1,29 @@
-//! Packing: a component's bytes become a manifest, a config and a layer in the CNCF's WebAssembly artifact format.
+//! Packing: a component's bytes become a manifest, a config and a layer in the CNCF's WebAssembly artifact format; a folder's files an archive.
+
+use std::path::Path;
 
 use bytes::Bytes;
 use oci_spec::image::{Descriptor, ImageManifest, ImageManifestBuilder, MediaType};
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::files;
 use crate::inspect::{self, Inspection};
-use crate::manifest::{CONFIG, LAYER, MANIFEST, descriptor};
+use crate::manifest::{ARCHIVE, CONFIG, FILES, LAYER, MANIFEST, descriptor};
 
-/// A component that is ready to be pushed. The same component always packs to the same bytes.
+/// A component, or a folder of files, that is ready to be pushed. The same one always packs to the same bytes.
 #[derive(Debug, Clone)]
 pub struct Packed {
     /// The digest of the manifest: what a revision pins.
     pub digest: Digest,
     /// `application/vnd.oci.image.manifest.v1+json`.
     pub manifest: Bytes,
-    /// `application/vnd.wasm.config.v0+json`.
+    /// `application/vnd.wasm.config.v0+json`, or what marks a folder of files.
     pub config: Bytes,
-    /// `application/wasm`: the component itself.
+    /// `application/wasm`: the component itself; or the archive of files.
     pub layer: Bytes,
-    /// What the component is and needs.
-    pub inspection: Inspection,
+    /// What the component is and needs; none for files.
+    pub inspection: Option<Inspection>,
 }
 
 /// Why something cannot be packed.
@@ -29,6 +32,9 @@ pub enum Error {
     /// It is no component, or a damaged one.
     #[error("packing the component")]
     Component(#[from] inspect::Error),
+    /// The folder cannot be served.
+    #[error("packing the folder")]
+    Files(#[from] files::Error),
     /// The manifest could not be written; never seen.
     #[error("writing the manifest of the component: {0}")]
     Manifest(String),
@@ -66,7 +72,19 @@ pub fn pack(wasm: Bytes) -> Result<Packed, Error> {
     let config = Bytes::from(json(&config)?);
     let manifest = manifest(descriptor(CONFIG, &Digest::of(&config), config.len())?, descriptor(LAYER, &layer, wasm.len())?)?;
     let manifest = Bytes::from(json(&manifest)?);
-    Ok(Packed { digest: Digest::of(&manifest), manifest, config, layer: wasm, inspection })
+    Ok(Packed { digest: Digest::of(&manifest), manifest, config, layer: wasm, inspection: Some(inspection) })
+}
+
+/// Packs the files of a folder.
+///
+/// # Errors
+/// When it cannot be read, has links in it, or too much.
+pub fn pack_files(folder: &Path) -> Result<Packed, Error> {
+    let archive = files::archive(folder)?;
+    let config = Bytes::from_static(b"{}");
+    let layer = descriptor(ARCHIVE, &Digest::of(&archive), archive.len())?;
+    let manifest = Bytes::from(json(&manifest(descriptor(FILES, &Digest::of(&config), config.len())?, layer)?)?);
+    Ok(Packed { digest: Digest::of(&manifest), manifest, config, layer: archive, inspection: None })
 }
 
 fn manifest(config: Descriptor, layer: Descriptor) -> Result<ImageManifest, Error> {

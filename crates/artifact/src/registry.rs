@@ -133,14 +133,16 @@ impl Resolved {
     }
 }
 
-/// A component that has been pulled and verified.
+/// A component or a folder of files that has been pulled and verified.
 #[derive(Debug, Clone)]
 pub struct Artifact {
     /// The manifest's digest.
     pub digest: Digest,
+    /// Which of the two it is.
+    pub kind: Kind,
     /// The digest of `wasm`.
     pub layer: Digest,
-    /// The component. Its preamble is right; its code is not validated.
+    /// The component: its preamble is right, its code is not validated. Or the archive of files, not looked into.
     pub wasm: Bytes,
 }
 
@@ -183,6 +185,15 @@ impl Client {
 
     /// Gets a component. With a digest in the reference exactly that one; otherwise whatever the tag means now.
     pub async fn pull(&self, reference: &Reference) -> Result<Artifact, Error> {
+        let artifact = self.pull_any(reference).await?;
+        match artifact.kind {
+            Kind::Component => Ok(artifact),
+            other => Err(Act::Pulling.of(reference)(Failure::Kind(other))),
+        }
+    }
+
+    /// The same for a component or a folder of files.
+    pub async fn pull_any(&self, reference: &Reference) -> Result<Artifact, Error> {
         self.try_pull(reference).await.map_err(Act::Pulling.of(reference))
     }
 

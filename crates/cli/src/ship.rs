@@ -33,6 +33,7 @@ pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
         let component = match &service.origin {
             Origin::Reference(text) => Component::Remote(text.parse().with_context(|| format!("reading the image of {name}"))?),
             Origin::File(path) => local(beside(app, path)).with_context(|| format!("reading the image of {name}"))?,
+            Origin::Files(folder) => files(beside(app, folder)).with_context(|| format!("reading the files of {name}"))?,
             Origin::Build(build) => {
                 let recipe = Recipe {
                     service: name.clone(),
@@ -65,6 +66,11 @@ fn local(path: PathBuf) -> Result<Component> {
     Ok(Component::Local(path, Box::new(packed)))
 }
 
+fn files(folder: PathBuf) -> Result<Component> {
+    let packed = artifact::pack::pack_files(&folder)?;
+    Ok(Component::Local(folder, Box::new(packed)))
+}
+
 /// Reads and packs a component.
 pub fn pack(path: &Path) -> Result<Packed> {
     let named = || path.display().to_string();
@@ -95,7 +101,7 @@ pub async fn lock(
     for (name, component) in components {
         let typed = match app.file.services.get(&name).map(|service| &service.origin) {
             // A folder says nothing to whoever reads it elsewhere, least of all `.`.
-            Some(Origin::Build(_)) => format!("{namespace}/{}/{name}", app.file.name),
+            Some(Origin::Build(_) | Origin::Files(_)) => format!("{namespace}/{}/{name}", app.file.name),
             origin => origin.map(|origin| origin.typed().to_owned()).unwrap_or_default(),
         };
         let image = match component {
@@ -135,7 +141,7 @@ pub async fn resolve(client: &registry::Client, reference: &Reference) -> Result
 fn refuse_others(reference: &Reference, kind: &Kind) -> Result<()> {
     let advice = "build it for WebAssembly (`cargo build --target wasm32-wasip2`, jco, componentize-py) and push that";
     match kind {
-        Kind::Component => Ok(()),
+        Kind::Component | Kind::Files => Ok(()),
         Kind::LinuxImage { platform } => bail!("{reference} is a container image for {platform}, which needs that system; {advice}"),
         Kind::Other { what } => bail!("{reference} is {what}, no WebAssembly component; {advice}"),
     }

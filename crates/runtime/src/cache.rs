@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use artifact::registry::Client;
+use artifact::registry::{self, Client};
 use artifact::{Digest, Reference, inspect};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,13 +14,14 @@ use wasmtime::component::Component;
 use crate::engine::{Abi, Class, Engines, Kind};
 use crate::metrics::CodeCounts;
 use crate::sandbox::link::Linked;
+use crate::site::{self, Site};
 
 mod compile;
 mod folder;
 
 pub use compile::{COMPILE_CHILD, Compiler, compile_child};
-use folder::Folder;
 pub use folder::Pruned;
+use folder::{Folder, Holds};
 
 /// Code that is ready to link. Shared by all pods of the same component.
 pub struct Code {
@@ -32,6 +33,15 @@ pub struct Code {
     pub layer: Digest,
     /// The component, linked: the same for all pods that run it.
     pub(crate) linked: Mutex<Option<Arc<Linked>>>,
+}
+
+/// What an artifact is to a node.
+#[derive(Clone)]
+pub enum Content {
+    /// Code that runs.
+    Code(Arc<Code>),
+    /// Files that are served.
+    Files(Arc<Site>),
 }
 
 /// Why code could not be had.
@@ -58,6 +68,9 @@ pub enum Error {
     /// The reference has no digest, so it is not known what is meant.
     #[error("{0} has no digest; resolve its tag first")]
     NoDigest(String),
+    /// It holds files, and code was asked for.
+    #[error("{0} is an archive of files, no component")]
+    NotCode(Digest),
     /// The bytes are not a component.
     #[error("{layer} cannot be run")]
     NoComponent {
@@ -65,6 +78,14 @@ pub enum Error {
         layer: Digest,
         /// What they are instead.
         source: inspect::Error,
+    },
+    /// The archive of files cannot be served.
+    #[error("{layer} cannot be served")]
+    Files {
+        /// Its digest.
+        layer: Digest,
+        /// Why.
+        source: site::Error,
     },
     /// The component cannot be compiled.
     #[error("compiling {layer}: {message}")]
@@ -93,7 +114,9 @@ struct Inner {
     compiler: Compiler,
     /// One lock for each piece of code that is loaded or being made: whoever comes second waits for the first.
     loaded: Mutex<HashMap<(Digest, Kind), Slot>>,
-    /// The same for artifacts that are being fetched, by their manifest's digest.
+    /// Files that are served.
+    sites: Mutex<HashMap<Digest, Weak<Site>>>,
+    /// A lock for each artifact that is being fetched, by their manifest's digest.
     fetching: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     counts: Arc<CodeCounts>,
 }
@@ -112,6 +135,7 @@ impl Cache {
             engines,
             compiler,
             loaded: Mutex::default(),
+            sites: Mutex::default(),
             fetching: Mutex::default(),
             counts: Arc::default(),
         })))
@@ -122,13 +146,50 @@ impl Cache {
         self.0.counts.clone()
     }
 
+    /// What an artifact holds: files, or code as from [`Cache::prepare`].
+    ///
+    /// # Errors
+    /// As there; and when an archive is not of plain files.
+    pub async fn content(&self, reference: &Reference, client: &Client, memory: u64) -> Result<Content, Error> {
+        match self.kept(reference, client).await? {
+            (manifest, layer, Holds::Files) => self.site(reference, manifest, layer, client).await.map(Content::Files),
+            (_, _, Holds::Component(_)) => self.prepare(reference, client, memory).await.map(Content::Code),
+        }
+    }
+
+    /// Files that are served already, or those of the folder's archive; one that is broken or gone is fetched again.
+    async fn site(&self, reference: &Reference, manifest: Digest, layer: Digest, client: &Client) -> Result<Arc<Site>, Error> {
+        if let Some(site) = self.0.sites.lock().get(&layer).and_then(Weak::upgrade) {
+            return Ok(site);
+        }
+        let site = match self.open_site(layer).await {
+            Ok(site) => site,
+            Err(error @ Error::Files { source: site::Error::Files(_), .. }) => return Err(error),
+            Err(_) => {
+                self.pull(reference, manifest, client).await?;
+                self.open_site(layer).await?
+            }
+        };
+        let mut sites = self.0.sites.lock();
+        sites.retain(|_, site| site.strong_count() > 0);
+        sites.insert(layer, Arc::downgrade(&site));
+        Ok(site)
+    }
+
+    async fn open_site(&self, layer: Digest) -> Result<Arc<Site>, Error> {
+        let inner = self.0.clone();
+        blocking(move || Site::open(&inner.folder.file(&layer), &layer).map(Arc::new).map_err(|source| Error::Files { layer, source }))
+            .await
+    }
+
     /// Code for an artifact, for pods of up to `memory` bytes: from the folder, or fetched and compiled now. Callers that come at the
     /// same time share one download and one compilation.
     ///
     /// # Errors
     /// When the reference has no digest, the registry does not give it, it is no component, or compiling fails.
     pub async fn prepare(&self, reference: &Reference, client: &Client, memory: u64) -> Result<Arc<Code>, Error> {
-        let (manifest, layer, abi) = self.kept(reference, client).await?;
+        let (manifest, layer, holds) = self.kept(reference, client).await?;
+        let Holds::Component(abi) = holds else { return Err(Error::NotCode(layer)) };
         let kind = Kind { abi, class: Class::of(memory) };
         let again = async || match self.0.folder.artifact(&layer) {
             Some(wasm) => Ok(wasm),
@@ -145,18 +206,18 @@ impl Cache {
         self.kept(reference, client).await.map(drop)
     }
 
-    /// An artifact's digest, its component's and what that speaks; fetched now unless the folder knows it.
-    async fn kept(&self, reference: &Reference, client: &Client) -> Result<(Digest, Digest, Abi), Error> {
+    /// An artifact's digest, its layer's and what that holds; fetched now unless the folder knows it.
+    async fn kept(&self, reference: &Reference, client: &Client) -> Result<(Digest, Digest, Holds), Error> {
         let manifest = *reference.digest().ok_or_else(|| Error::NoDigest(reference.to_string()))?;
-        let (layer, abi) = match self.0.folder.note(&manifest) {
+        let (layer, holds) = match self.0.folder.note(&manifest) {
             Some(note) => note,
             None => self.fetch(reference, manifest, client).await?,
         };
-        Ok((manifest, layer, abi))
+        Ok((manifest, layer, holds))
     }
 
     /// What an artifact holds, fetched unless someone else has just done so.
-    async fn fetch(&self, reference: &Reference, manifest: Digest, client: &Client) -> Result<(Digest, Abi), Error> {
+    async fn fetch(&self, reference: &Reference, manifest: Digest, client: &Client) -> Result<(Digest, Holds), Error> {
         let lock = {
             let mut fetching = self.0.fetching.lock();
             fetching.retain(|_, lock| Arc::strong_count(lock) > 1);
@@ -169,13 +230,16 @@ impl Cache {
         }
     }
 
-    async fn pull(&self, reference: &Reference, manifest: Digest, client: &Client) -> Result<(Bytes, (Digest, Abi)), Error> {
-        let pulled = client.pull(reference).await.map_err(|source| Error::Fetch { reference: reference.to_string(), source })?;
-        let abi = abi(&pulled.layer, &pulled.wasm)?;
+    async fn pull(&self, reference: &Reference, manifest: Digest, client: &Client) -> Result<(Bytes, (Digest, Holds)), Error> {
+        let pulled = client.pull_any(reference).await.map_err(|source| Error::Fetch { reference: reference.to_string(), source })?;
+        let holds = match pulled.kind {
+            registry::Kind::Files => Holds::Files,
+            _ => Holds::Component(abi(&pulled.layer, &pulled.wasm)?),
+        };
         let inner = self.0.clone();
         blocking(move || {
-            inner.folder.keep(&manifest, &pulled.layer, abi, &pulled.wasm)?;
-            Ok((pulled.wasm, (pulled.layer, abi)))
+            inner.folder.keep(&manifest, &pulled.layer, holds, &pulled.wasm)?;
+            Ok((pulled.wasm, (pulled.layer, holds)))
         })
         .await
     }
@@ -243,7 +307,9 @@ impl Cache {
     /// When the folder cannot be read, or a file not removed.
     pub fn prune(&self, keep: &[Digest], dry_run: bool) -> Result<Pruned, Error> {
         let loaded = self.0.loaded.lock();
-        let used = loaded.iter().filter(|(_, slot)| in_use(slot)).map(|((layer, _), _)| *layer).collect();
+        let sites = self.0.sites.lock();
+        let served = sites.iter().filter(|(_, site)| site.strong_count() > 0).map(|(layer, _)| *layer);
+        let used = loaded.iter().filter(|(_, slot)| in_use(slot)).map(|((layer, _), _)| *layer).chain(served).collect();
         self.0.folder.prune(keep, used, dry_run)
     }
 }

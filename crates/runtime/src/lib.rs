@@ -14,5 +14,6 @@ pub mod node;
 pub mod ports;
 pub mod probe;
 pub mod sandbox;
+pub mod site;
 pub mod volumes;
 pub mod wasi;

@@ -255,6 +255,7 @@ pub enum Failure {
 fn refusal(kind: &Kind) -> String {
     match kind {
         Kind::Component => "it is a component".to_string(),
+        Kind::Files => "it is a folder of files, not a WebAssembly component".to_string(),
         Kind::LinuxImage { platform } => format!(
             "it is a Linux container image ({platform}), and wctl runs WebAssembly components: build the program for wasm32-wasip2 and push \
              it with `wctl push`, or run the image with Docker"

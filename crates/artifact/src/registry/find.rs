@@ -73,7 +73,8 @@ impl Client {
 impl Place {
     async fn pull(&self, reference: &Reference, limit: u64) -> Result<Artifact, Failure> {
         let found = self.find(reference).await?;
-        let layer = found.layer.filter(|_| found.kind == Kind::Component).ok_or(Failure::Kind(found.kind))?;
+        let kind = found.kind.clone();
+        let layer = found.layer.filter(|_| matches!(kind, Kind::Component | Kind::Files)).ok_or(Failure::Kind(found.kind))?;
         let blob = self.blob(layer.described(), limit).await?;
         let wasm = match layer {
             Layer::Plain(_) => blob,
@@ -82,8 +83,10 @@ impl Place {
                 tokio::task::spawn_blocking(unpack).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?
             }
         };
-        inspect::check_preamble(&wasm)?;
-        Ok(Artifact { digest: found.digest, layer: Digest::of(&wasm), wasm })
+        if kind == Kind::Component {
+            inspect::check_preamble(&wasm)?;
+        }
+        Ok(Artifact { digest: found.digest, kind, layer: Digest::of(&wasm), wasm })
     }
 
     async fn find(&self, reference: &Reference) -> Result<Found, Failure> {
@@ -110,6 +113,7 @@ impl Place {
     async fn look_into(&self, digest: Digest, manifest: &ImageManifest) -> Result<Found, Failure> {
         let (kind, layer, diff_id) = match layer::guess(manifest)? {
             Guess::Layer(layer) => (Kind::Component, Some(layer), None),
+            Guess::Files(layer) => (Kind::Files, Some(layer), None),
             Guess::Other(kind) => (kind, None, None),
             Guess::Archive { layer, config } => {
                 let config = self.config(&config).await?;

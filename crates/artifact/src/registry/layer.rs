@@ -8,7 +8,7 @@ use oci_spec::image::{ImageConfiguration, ImageManifest};
 
 use super::failure::Failure;
 use crate::digest::Digest;
-use crate::manifest::{Described, LAYER};
+use crate::manifest::{ARCHIVE, Described, FILES, LAYER};
 
 /// A config needs no more bytes than this.
 pub(super) const LARGEST_CONFIG: u64 = 4 << 20;
@@ -26,7 +26,7 @@ const WASM: [&str; 5] = [
 const SPIN: &str = "application/vnd.fermyon.spin.application.v1+config";
 
 /// Layers that are archives of files.
-const TAR: [&str; 2] = ["application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"];
+const TAR: [&str; 2] = [ARCHIVE, "application/vnd.docker.image.rootfs.diff.tar"];
 const TAR_GZIP: [&str; 2] = ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip"];
 
 /// Configs of container images.
@@ -37,6 +37,8 @@ const IMAGE_CONFIG: [&str; 2] = ["application/vnd.oci.image.config.v1+json", "ap
 pub enum Kind {
     /// A WebAssembly component, as far as can be told without its layer.
     Component,
+    /// A folder of files that the gateway serves.
+    Files,
     /// A container image for Linux or another system.
     LinuxImage {
         /// Such as `linux/amd64`.
@@ -74,6 +76,8 @@ impl Layer {
 pub(super) enum Guess {
     /// This layer.
     Layer(Layer),
+    /// This archive of files to serve.
+    Files(Layer),
     /// This archive, if the config says that it is not a Linux program's.
     Archive { layer: Layer, config: Described },
     /// A container image; its config names the platform.
@@ -86,6 +90,12 @@ pub(super) enum Guess {
 pub(super) fn guess(manifest: &ImageManifest) -> Result<Guess, Failure> {
     let layers = manifest.layers().iter().map(Described::try_from).collect::<Result<Vec<_>, _>>()?;
     let config = Described::try_from(manifest.config())?;
+    if config.media_type == FILES {
+        return match layers.as_slice() {
+            [one] if one.media_type == ARCHIVE => Ok(Guess::Files(Layer::Plain(one.clone()))),
+            _ => Err(Failure::Layers("it says that it is a folder of files, and is not one archive".to_string())),
+        };
+    }
     let is_wasm = |layer: &&Described| WASM.contains(&layer.media_type.as_str());
     let wasm: Vec<&Described> = layers.iter().filter(is_wasm).collect();
     let others: Vec<&str> =

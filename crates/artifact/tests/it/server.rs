@@ -295,5 +295,5 @@ async fn the_client_speaks_with_the_server_of_another_process() {
     let client = client();
     assert_eq!(client.push(&reference, &packed).await.unwrap(), packed.digest);
     assert_eq!(client.pull(&reference).await.unwrap().wasm, packed.layer);
-    assert_eq!(client.inspect(&reference).await.unwrap(), packed.inspection);
+    assert_eq!(Some(client.inspect(&reference).await.unwrap()), packed.inspection);
 }

@@ -17,7 +17,7 @@ use super::pod::{Restart, Unreadable, Wanted, wanted};
 use super::report::Name;
 use super::status::{View, status};
 use super::step::Running;
-use crate::cache::Code;
+use crate::cache::Content;
 use crate::gateway::local::{Identity, Local};
 use crate::instance::backoff::Backoff;
 use crate::instance::phase::{End, Phase, Reason};
@@ -40,7 +40,7 @@ pub struct Here {
     backoff: Backoff,
     stop: Option<Stop>,
     env: Option<Arc<Env>>,
-    code: Option<Arc<Code>>,
+    code: Option<Content>,
     began: Option<Duration>,
     at_once: bool,
     /// A hash of the status that was last asked for.

@@ -16,13 +16,34 @@ use wasmtime::component::Component;
 use super::Error;
 use crate::engine::{Abi, Kind};
 
-/// `DIR/key`; `DIR/code/LAYER.KIND.cwasm` with a `.mac` beside it; `DIR/artifacts/LAYER.wasm`; `DIR/notes/MANIFEST`, which says what layer
+/// `DIR/key`; `DIR/code/LAYER.KIND.cwasm` with a `.mac` beside it; `DIR/artifacts/LAYER.wasm`, whatever it holds; `DIR/notes/MANIFEST`, which says what layer
 /// an artifact has.
 pub struct Folder {
     code: PathBuf,
     artifacts: PathBuf,
     notes: PathBuf,
     key: hmac::Key,
+}
+
+/// What an artifact's layer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// A component, which needs this engine.
+    Component(Abi),
+    /// Files to serve.
+    Files,
+}
+
+impl Holds {
+    const WORDS: [(Holds, &str); 3] = [(Holds::Component(Abi::P2), "p2"), (Holds::Component(Abi::P3), "p3"), (Holds::Files, "files")];
+
+    fn word(self) -> &'static str {
+        Holds::WORDS.iter().find(|(holds, _)| *holds == self).map_or("", |(_, word)| word)
+    }
+
+    fn read(word: &str) -> Option<Holds> {
+        Holds::WORDS.iter().find(|(_, known)| *known == word).map(|(holds, _)| *holds)
+    }
 }
 
 /// What pruning removed, or would.
@@ -126,7 +147,7 @@ impl Folder {
 
     /// The bytes of a component, if they are here and still what their digest says.
     pub fn artifact(&self, layer: &Digest) -> Option<Bytes> {
-        let path = self.artifacts.join(layer.hex()).with_extension("wasm");
+        let path = self.file(layer);
         let wasm = fs::read(&path).ok()?;
         if Digest::of(&wasm) == *layer {
             return Some(wasm.into());
@@ -136,21 +157,26 @@ impl Folder {
         None
     }
 
-    /// Keeps an artifact's component, and that it is this artifact's.
-    pub fn keep(&self, manifest: &Digest, layer: &Digest, abi: Abi, wasm: &[u8]) -> Result<(), Error> {
-        write_whole(&self.artifacts.join(layer.hex()).with_extension("wasm"), wasm)?;
-        let text = format!("{layer} {}", if abi == Abi::P2 { "p2" } else { "p3" });
+    /// Where an artifact's bytes lie, if they do.
+    pub fn file(&self, layer: &Digest) -> PathBuf {
+        self.artifacts.join(layer.hex()).with_extension("wasm")
+    }
+
+    /// Keeps what an artifact holds, and that it is this artifact's.
+    pub fn keep(&self, manifest: &Digest, layer: &Digest, holds: Holds, bytes: &[u8]) -> Result<(), Error> {
+        write_whole(&self.file(layer), bytes)?;
+        let text = format!("{layer} {}", holds.word());
         let mac = hmac::sign(&self.key, note_label(manifest, &text).as_bytes());
         write_whole(&self.notes.join(manifest.hex()), format!("{text} {}", hex::encode(mac)).as_bytes())
     }
 
-    /// What layer an artifact has and which engine that needs, if this folder's key vouches for it.
-    pub fn note(&self, manifest: &Digest) -> Option<(Digest, Abi)> {
+    /// What layer an artifact has and what that holds, if this folder's key vouches for it.
+    pub fn note(&self, manifest: &Digest) -> Option<(Digest, Holds)> {
         let note = fs::read_to_string(self.notes.join(manifest.hex())).ok()?;
         let (text, mac) = note.rsplit_once(' ')?;
         hmac::verify(&self.key, note_label(manifest, text).as_bytes(), &hex::decode(mac).ok()?).ok()?;
-        let (layer, abi) = text.split_once(' ')?;
-        Some((layer.parse().ok()?, if abi == "p2" { Abi::P2 } else { Abi::P3 }))
+        let (layer, word) = text.split_once(' ')?;
+        Some((layer.parse().ok()?, Holds::read(word)?))
     }
 
     /// Removes, or lists, what belongs to no layer in `used` and to no artifact in `keep`.

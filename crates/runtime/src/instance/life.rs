@@ -14,7 +14,7 @@ use super::{Health, Instance};
 use crate::agent::env::{self, Env, Values};
 use crate::agent::pod::Wanted;
 use crate::blobs::Blobs;
-use crate::cache::{Code, Pruned};
+use crate::cache::{Content, Pruned};
 use crate::engine::Engines;
 use crate::gateway::Gateway;
 use crate::gateway::local::Local;
@@ -30,8 +30,8 @@ use crate::wasi::outgoing;
 /// Where compiled code comes from.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// The code of an image (a reference with a digest) for pods of up to `memory` bytes; `teller` hears of pulling and compiling.
-    async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Arc<Code>, String>;
+    /// The code or the files of an image (a reference with a digest) for pods of up to `memory` bytes; `teller` hears of pulling and compiling.
+    async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Content, String>;
 
     /// Drops what is kept of artifacts that no pod here runs and `keep` does not name, or says what would go.
     async fn prune(&self, keep: Vec<Digest>, dry_run: bool) -> Result<Pruned, String>;
@@ -105,8 +105,8 @@ pub struct Order {
     pub restarts: u32,
     /// The environment of the life before.
     pub env: Option<Arc<Env>>,
-    /// The code of the life before.
-    pub code: Option<Arc<Code>>,
+    /// The code or the files of the life before.
+    pub code: Option<Content>,
     /// Whether the environment of the life before is good enough: a crashed instance must not wait for the API.
     pub at_once: bool,
 }
@@ -127,8 +127,8 @@ pub enum News {
     Told(&'static str, String),
     /// It has this environment.
     Env(Arc<Env>),
-    /// It has this code.
-    Code(Arc<Code>),
+    /// It has this code, or these files.
+    Code(Content),
     /// It can answer, or runs.
     Running,
     /// Requests may come, or should not, and why.
@@ -206,6 +206,10 @@ impl Life {
             Arc::make_mut(&mut spec).env = env.to_vec();
         }
         self.teller.tell(News::Env(env));
+        let code = match code {
+            Content::Code(code) => code,
+            Content::Files(site) => return Ok(Guest::files(site, spec)),
+        };
         let identity = &wanted.identity;
         let host = sandbox::Host {
             buckets: self.host.buckets.clone(),

@@ -7,7 +7,7 @@ use artifact::registry::Client;
 use artifact::{Digest, Reference};
 use async_trait::async_trait;
 
-use crate::cache::{Cache, Code, Pruned};
+use crate::cache::{Cache, Content, Pruned};
 use crate::instance::{Source, Teller, chain};
 use crate::metrics::CodeCounts;
 
@@ -24,11 +24,11 @@ const LONG: Duration = Duration::from_millis(150);
 
 #[async_trait]
 impl Source for Registry {
-    async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Arc<Code>, String> {
+    async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Content, String> {
         let reference: Reference = image.parse().map_err(|error| format!("`{image}` is not a reference: {}", chain(&error)))?;
         let pulling = self.cache.keep(&reference, &self.registry);
         told(teller, ("Pulling", "Pulled"), image, pulling).await.map_err(|error| chain(&error))?;
-        let compiling = self.cache.prepare(&reference, &self.registry, memory);
+        let compiling = self.cache.content(&reference, &self.registry, memory);
         told(teller, ("Compiling", "Compiled"), image, compiling).await.map_err(|error| chain(&error))
     }
 

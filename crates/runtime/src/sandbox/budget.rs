@@ -28,6 +28,11 @@ impl Budget {
         (taken < self.requests).then_some(permit)
     }
 
+    /// Requests at a time.
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
     pub fn under_way(&self) -> u32 {
         self.under_way.load(Ordering::Relaxed).min(self.requests)
     }

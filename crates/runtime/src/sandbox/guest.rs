@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use parking_lot::Mutex;
 
 use super::budget::{Budget, bytes};
@@ -16,10 +17,24 @@ use super::{Error, Failure, Host, PodIdentity, Spec, command};
 use crate::body::Body;
 use crate::cache::Code;
 use crate::engine::Engines;
+use crate::site::Site;
 
-/// A component, linked and bounded for one pod. Cheap to clone.
+/// A component, linked and bounded for one pod; or files that are served in its place. Cheap to clone.
 #[derive(Clone)]
-pub struct Guest(Arc<Shared>);
+pub struct Guest(What);
+
+#[derive(Clone)]
+enum What {
+    Component(Arc<Shared>),
+    Files(Arc<Served>),
+}
+
+/// Files, and how many may ask for them at a time.
+struct Served {
+    site: Arc<Site>,
+    pod: PodIdentity,
+    budget: Arc<Budget>,
+}
 
 pub(super) struct Shared {
     pub grants: Arc<Grants>,
@@ -41,6 +56,68 @@ impl Shared {
         }
         Ok(())
     }
+
+    /// Whether one sandbox fits the pod's memory at all.
+    fn fits(&self, code: &Code) -> Result<(), Failure> {
+        let pages = code.component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
+        let needed = pages.saturating_mul(64 << 10);
+        let limit = self.grants.budget.memory_limit();
+        if needed <= limit {
+            return Ok(());
+        }
+        let (needed, limit) = (bytes(needed), bytes(limit));
+        Err(Failure::NoMemory(format!("it needs {needed} of memory to start and its limit is {limit}; raise limits.memory")))
+    }
+
+    /// Starts an HTTP guest and throws it away: a component that cannot start must not count as ready. A command shows it when it runs.
+    async fn try_start(self: &Arc<Self>) -> Result<(), Failure> {
+        let Some(pre) = &self.linked.http else { return Ok(()) };
+        let time = self.grants.spec.time;
+        let (engine, pre, grants) = (self.engine.clone(), pre.clone(), self.grants.clone());
+        let progress = Arc::<Progress>::default();
+        let told = progress.clone();
+        // As a request's work, so that one that loops here is moved out of the way too.
+        let work = async move {
+            match serve::start(&engine, &pre, grants, &told).await {
+                Ok(_) => Finished { sandbox: None, result: Ok(()) },
+                Err(failure) => Finished::failed(failure),
+            }
+        };
+        let run = Run::new(work, progress, &self.grants);
+        tokio::time::timeout(time, run).await.map_or(Err(Failure::Deadline(time)), |finished| finished.result)
+    }
+
+    async fn handle(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        let shared = self;
+        let Some(pre) = &shared.linked.http else {
+            return Err(Failure::Refused("the component does not answer HTTP requests".into()));
+        };
+        let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
+        let place = shared.share.permit().ok_or_else(|| Failure::NoMemory("the app has half of the node's sandboxes".into()))?;
+        let deadline = Instant::now().checked_add(shared.grants.spec.time);
+        let (progress, bodiless) = (Arc::<Progress>::default(), request.method() == http::Method::HEAD);
+        let run = self.begin(pre, deadline, request, progress.clone());
+        respond::respond(Job { run, progress, shared: shared.clone(), bodiless, _permits: [permit, place] }).await
+    }
+
+    fn begin(self: &Arc<Self>, pre: &HttpPre, deadline: Option<Instant>, request: Request<Body>, progress: Arc<Progress>) -> Run<Finished> {
+        let shared = self;
+        let idle = shared.idle.lock().pop();
+        let fresh = (shared.engine.clone(), pre.clone(), shared.grants.clone());
+        let work = serve::serve(idle, fresh, deadline, request, progress.clone());
+        Run::new(work, progress, &shared.grants)
+    }
+
+    async fn run(self: &Arc<Self>) -> Result<i32, Failure> {
+        let shared = self;
+        let Some(pre) = &shared.linked.run else {
+            return Err(Failure::Refused("the component does not export wasi:cli/run".into()));
+        };
+        let _permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
+        let progress = Arc::<Progress>::default();
+        let (engine, pre, grants, told) = (shared.engine.clone(), pre.clone(), shared.grants.clone(), progress.clone());
+        Run::new(async move { command::run(&engine, &pre, grants, told).await }, progress, &shared.grants).await
+    }
 }
 
 impl Guest {
@@ -59,44 +136,29 @@ impl Guest {
         let grants = Grants::new(spec, host).await?;
         grants.check_dirs()?;
         let engine = code.component.engine().clone();
-        let guest = Self(Arc::new(Shared { grants, engine, linked, share, idle: Mutex::default() }));
-        guest.fits(&code).and(guest.try_start().await).map_err(|failure| Error::Start { pod, failure })?;
-        Ok(guest)
+        let shared = Arc::new(Shared { grants, engine, linked, share, idle: Mutex::default() });
+        shared.fits(&code).and(shared.try_start().await).map_err(|failure| Error::Start { pod, failure })?;
+        Ok(Self(What::Component(shared)))
     }
 
-    /// Whether one sandbox fits the pod's memory at all.
-    fn fits(&self, code: &Code) -> Result<(), Failure> {
-        let pages = code.component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
-        let needed = pages.saturating_mul(64 << 10);
-        let limit = self.0.grants.budget.memory_limit();
-        if needed <= limit {
-            return Ok(());
+    /// Files for a pod; of its limits they know concurrency alone.
+    pub fn files(site: Arc<Site>, spec: Spec) -> Self {
+        Self(What::Files(Arc::new(Served { site, budget: Budget::new(spec.concurrency, spec.memory), pod: spec.pod })))
+    }
+
+    fn budget(&self) -> &Arc<Budget> {
+        match &self.0 {
+            What::Component(shared) => &shared.grants.budget,
+            What::Files(served) => &served.budget,
         }
-        let (needed, limit) = (bytes(needed), bytes(limit));
-        Err(Failure::NoMemory(format!("it needs {needed} of memory to start and its limit is {limit}; raise limits.memory")))
-    }
-
-    /// Starts an HTTP guest and throws it away: a component that cannot start must not count as ready. A command shows it when it runs.
-    async fn try_start(&self) -> Result<(), Failure> {
-        let Some(pre) = &self.0.linked.http else { return Ok(()) };
-        let time = self.0.grants.spec.time;
-        let (engine, pre, grants) = (self.0.engine.clone(), pre.clone(), self.0.grants.clone());
-        let progress = Arc::<Progress>::default();
-        let told = progress.clone();
-        // As a request's work, so that one that loops here is moved out of the way too.
-        let work = async move {
-            match serve::start(&engine, &pre, grants, &told).await {
-                Ok(_) => Finished { sandbox: None, result: Ok(()) },
-                Err(failure) => Finished::failed(failure),
-            }
-        };
-        let run = Run::new(work, progress, &self.0.grants);
-        tokio::time::timeout(time, run).await.map_or(Err(Failure::Deadline(time)), |finished| finished.result)
     }
 
     /// Whether it answers HTTP requests; a component that also exports `wasi:cli/run` does.
     pub fn is_http(&self) -> bool {
-        self.0.linked.http.is_some()
+        match &self.0 {
+            What::Component(shared) => shared.linked.http.is_some(),
+            What::Files(_) => true,
+        }
     }
 
     /// Serves one request. A response that is still being written keeps its permits until its end.
@@ -104,24 +166,10 @@ impl Guest {
     /// # Errors
     /// When there is no permit, or the guest fails before its response has begun.
     pub async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
-        let shared = &self.0;
-        let Some(pre) = &shared.linked.http else {
-            return Err(Failure::Refused("the component does not answer HTTP requests".into()));
-        };
-        let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
-        let place = shared.share.permit().ok_or_else(|| Failure::NoMemory("the app has half of the node's sandboxes".into()))?;
-        let deadline = Instant::now().checked_add(shared.grants.spec.time);
-        let (progress, bodiless) = (Arc::<Progress>::default(), request.method() == http::Method::HEAD);
-        let run = self.begin(pre, deadline, request, progress.clone());
-        respond::respond(Job { run, progress, shared: shared.clone(), bodiless, _permits: [permit, place] }).await
-    }
-
-    fn begin(&self, pre: &HttpPre, deadline: Option<Instant>, request: Request<Body>, progress: Arc<Progress>) -> Run<Finished> {
-        let shared = &self.0;
-        let idle = shared.idle.lock().pop();
-        let fresh = (shared.engine.clone(), pre.clone(), shared.grants.clone());
-        let work = serve::serve(idle, fresh, deadline, request, progress.clone());
-        Run::new(work, progress, &shared.grants)
+        match &self.0 {
+            What::Component(shared) => shared.handle(request).await,
+            What::Files(served) => served.handle(request).await,
+        }
     }
 
     /// Runs `wasi:cli/run` to its end and returns its exit code.
@@ -129,28 +177,42 @@ impl Guest {
     /// # Errors
     /// When the guest traps or there is no memory for it.
     pub async fn run(&self) -> Result<i32, Failure> {
-        let shared = &self.0;
-        let Some(pre) = &shared.linked.run else {
-            return Err(Failure::Refused("the component does not export wasi:cli/run".into()));
-        };
-        let _permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
-        let progress = Arc::<Progress>::default();
-        let (engine, pre, grants, told) = (shared.engine.clone(), pre.clone(), shared.grants.clone(), progress.clone());
-        Run::new(async move { command::run(&engine, &pre, grants, told).await }, progress, &shared.grants).await
+        match &self.0 {
+            What::Component(shared) => shared.run().await,
+            What::Files(_) => Err(Failure::Refused("a folder of files has nothing to run".into())),
+        }
     }
 
     /// Whose guest it is.
     pub fn pod(&self) -> &PodIdentity {
-        &self.0.grants.spec.pod
+        match &self.0 {
+            What::Component(shared) => &shared.grants.spec.pod,
+            What::Files(served) => &served.pod,
+        }
     }
 
     /// Requests under way.
     pub fn in_flight(&self) -> u32 {
-        self.0.grants.budget.under_way()
+        self.budget().under_way()
     }
 
     /// Bytes of linear memory that its sandboxes hold.
     pub fn memory_used(&self) -> u64 {
-        self.0.grants.budget.memory_held()
+        self.budget().memory_held()
+    }
+}
+
+impl Served {
+    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        let permit = self.budget.permit().ok_or(Failure::Busy(self.budget.requests()))?;
+        let response = self.site.serve(request).await;
+        // Until its last byte is out, or nobody wants it any more.
+        Ok(response.map(|body| {
+            let held = body.map_frame(move |frame| {
+                let _ = &permit;
+                frame
+            });
+            held.boxed_unsync()
+        }))
     }
 }

@@ -46,6 +46,8 @@ pub enum Origin {
     File(String),
     /// A folder to build.
     Build(Build),
+    /// A folder of files to serve, as seen from the folder of the first app file.
+    Files(String),
 }
 
 /// A folder to build.
@@ -63,7 +65,7 @@ impl Origin {
     /// As the file has it, for people: `./hello.wasm`, `ghcr.io/acme/report:2.0`.
     pub fn typed(&self) -> &str {
         match self {
-            Origin::Reference(text) | Origin::File(text) => text,
+            Origin::Reference(text) | Origin::File(text) | Origin::Files(text) => text,
             Origin::Build(build) => &build.path,
         }
     }
@@ -383,11 +385,13 @@ impl AppFile {
 
 impl ServiceFile {
     fn of_checked(value: Value) -> Result<Self, serde_json::Error> {
-        let origin = match (value.get("image").and_then(Value::as_str), value.get("build")) {
-            (Some(image), _) if word::is_file(image) => Origin::File(image.into()),
-            (Some(image), _) => Origin::Reference(image.into()),
-            (None, Some(build)) => Origin::Build(Build::deserialize(build)?),
-            (None, None) => return Err(serde::de::Error::missing_field("image")),
+        let text = |key: &str| value.get(key).and_then(Value::as_str);
+        let origin = match (text("image"), value.get("build"), text("static")) {
+            (Some(image), ..) if word::is_file(image) => Origin::File(image.into()),
+            (Some(image), ..) => Origin::Reference(image.into()),
+            (None, Some(build), _) => Origin::Build(Build::deserialize(build)?),
+            (None, None, Some(folder)) => Origin::Files(folder.into()),
+            (None, None, None) => return Err(serde::de::Error::missing_field("image")),
         };
         Ok(ServiceFile { origin, settings: Settings::deserialize(value)? })
     }

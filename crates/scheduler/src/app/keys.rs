@@ -77,7 +77,7 @@ pub static TOP: &[Key] = &[
 pub static SERVICE: &[Key] = &[
     key("image", Scalar(&word::IMAGE), "", "A local component (`./hello.wasm`) or a reference (`ghcr.io/acme/report:2.0`)."),
     key("build", Short(&word::PATH, BUILD), "", "A folder that `wctl` builds the component from."),
-    later("static", Scalar(&word::PATH), "", "A folder of files that the gateway serves, instead of a component."),
+    key("static", Scalar(&word::PATH), "", "A folder of files that the gateway serves, instead of a component."),
     key("replicas", Either(&Whole(0, MOST_REPLICAS), &Scalar(&word::EACH_NODE)), "`1`", "How many pods; 0 means stopped."),
     later("scale", Map(SCALE), "", "Between how many pods to scale by load, instead of `replicas`."),
     key("route", OneOrMore(&Short(&word::ROUTE, ROUTE)), "none", "Hosts and path prefixes whose requests it gets."),

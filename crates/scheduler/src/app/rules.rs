@@ -49,11 +49,22 @@ fn origin(service: &Entry, found: &mut Found) {
     let given: Vec<&Entry> = service.value.entries().iter().filter(|entry| ORIGINS.contains(&entry.key.as_str())).collect();
     match given.as_slice() {
         [] => found.push(service.key_at, &path, Problem::new(format!("`{}` has neither an `image` nor a `build`", shown(&service.key)))),
+        [one] if one.key == "static" => no_component(service, &path, found),
         [_] => {}
         [first, second, ..] => exclude(first, second, &path, found),
     }
     if let (Some(replicas), Some(scale)) = (service.value.entry("replicas"), service.value.entry("scale")) {
         exclude(replicas, scale, &path, found);
+    }
+}
+
+/// A folder of files has no use for what is given to a guest.
+fn no_component(service: &Entry, path: &str, found: &mut Found) {
+    for key in ["env", "args", "uses", "sandbox"] {
+        if let Some(given) = service.value.entry(key) {
+            let problem = Problem::new(format!("`{key}` is for components, and a folder of files (`static`) has none"));
+            found.push(given.key_at, &format!("{path}.{key}"), problem);
+        }
     }
 }
 

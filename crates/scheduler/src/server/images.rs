@@ -22,7 +22,7 @@ impl Resolve for Images {
         let reference: Reference = typed.parse().map_err(|e: artifact::reference::ParseError| e.to_string())?;
         let resolved = self.0.resolve(&reference).await.map_err(|e| e.sentence())?;
         match resolved.kind {
-            Kind::Component => Ok(reference.pinned(resolved.digest).to_string()),
+            Kind::Component | Kind::Files => Ok(reference.pinned(resolved.digest).to_string()),
             Kind::LinuxImage { platform } => Err(format!(
                 "{typed} is a container image for {platform}, and nodes run WebAssembly components; build it for wasm32-wasip2 and push it with `wctl push`"
             )),

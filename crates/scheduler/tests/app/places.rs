@@ -160,7 +160,6 @@ fn keys_of_later_parts_are_checked_and_refused_by_name() {
         ("lost", "image: ./a.wasm\nlost: { after: 6s, then: move }\n"),
         ("tls", "image: ./a.wasm\ntls: { shop.example.com: acme }\n"),
         ("retry", "image: ./a.wasm\nretry: { attempts: 2, on: [connect, 503], budget: 20% }\n"),
-        ("static", "static: ./dist\n"),
         ("sticky", "image: ./a.wasm\nroute: { host: a.example, sticky: cookie }\n"),
         ("canary", "image: ./a.wasm\nrollout: { canary: 10% }\n"),
     ] {

@@ -95,6 +95,7 @@ fn show(app: &AppFile) -> String {
         let origin = match &service.origin {
             Origin::Reference(image) => format!("image {image}"),
             Origin::File(file) => format!("file {file}"),
+            Origin::Files(folder) => format!("files {folder}"),
             Origin::Build(build) => format!("build {}", build.path),
         };
         let _ = write!(out, "\n{name}: {origin}");
