@@ -208,7 +208,7 @@ impl Life {
         self.teller.tell(News::Env(env));
         let code = match code {
             Content::Code(code) => code,
-            Content::Files(site) => return Ok(Guest::files(site, spec)),
+            Content::Files(site) => return Ok(Guest::files(site, &spec)),
         };
         let identity = &wanted.identity;
         let host = sandbox::Host {

@@ -142,8 +142,8 @@ impl Guest {
     }
 
     /// Files for a pod; of its limits they know concurrency alone.
-    pub fn files(site: Arc<Site>, spec: Spec) -> Self {
-        Self(What::Files(Arc::new(Served { site, budget: Budget::new(spec.concurrency, spec.memory), pod: spec.pod })))
+    pub fn files(site: Arc<Site>, spec: &Spec) -> Self {
+        Self(What::Files(Arc::new(Served { site, budget: Budget::new(spec.concurrency, spec.memory), pod: spec.pod.clone() })))
     }
 
     fn budget(&self) -> &Arc<Budget> {
