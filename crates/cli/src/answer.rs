@@ -1,4 +1,4 @@
-//! Asking a gateway until an app answers.
+//! Asking a gateway until an app answers, ever more seldom.
 
 use std::time::Duration;
 
@@ -14,30 +14,43 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::urls::Route;
 
-/// How soon the gateway is asked again.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How soon the gateway is asked again at first: what has just been deployed answers within milliseconds.
+const FIRST: Duration = Duration::from_millis(10);
+/// How seldom it is asked in the end: an app that crashes over and over must not fill the access log.
+const LAST: Duration = Duration::from_secs(5);
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most that is read of an answer to see whose it is.
 const WORDS: usize = 4096;
 
-/// Returns once a route answers with anything but the gateway's own "there is nothing here (yet)".
-pub async fn wait(gateway: &str, route: &Route, at_most: Duration) -> Result<()> {
+/// Returns once a route answers with anything but the gateway's own "there is nothing here (yet)": with what status.
+pub async fn wait(gateway: &str, route: &Route, at_most: Duration) -> Result<StatusCode> {
     let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let deadline = Instant::now() + at_most;
-    loop {
+    for pause in pauses() {
         match ask(&client, gateway, route).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(status)) if Instant::now() > deadline => bail!("the gateway still answers {status}"),
+            Ok(Answer::Apps(status)) => return Ok(status),
+            Ok(Answer::Gateways(status)) if Instant::now() > deadline => bail!("the gateway still answers {status}"),
             Err(error) if Instant::now() > deadline => return Err(error),
-            _ => sleep(PAUSE).await,
+            _ => sleep(pause).await,
         }
     }
+    bail!("it was asked too often")
 }
 
-/// The status of an answer that is not the app's.
-async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, gateway: &str, route: &Route) -> Result<Option<StatusCode>> {
+/// From [`FIRST`] to [`LAST`], each half as long again as the one before.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(FIRST), |pause| Some((*pause * 3 / 2).min(LAST)))
+}
+
+/// Whose an answer is.
+enum Answer {
+    Apps(StatusCode),
+    Gateways(StatusCode),
+}
+
+async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, gateway: &str, route: &Route) -> Result<Answer> {
     let mut request = Request::get(format!("{gateway}{}", route.path));
     if !route.host.is_empty() {
         request = request.header(header::HOST, &route.host);
@@ -45,15 +58,16 @@ async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, gateway: &str, route:
     let request = request.body(Empty::new()).context("making a request")?;
     let answer = timeout(PATIENCE, client.request(request)).await.context("waiting for an answer")?.context("asking the gateway")?;
     let status = answer.status();
-    Ok(match status {
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Some(status),
+    let gateways = match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
         // A gateway that has just started knows no route yet; an app may well have nothing at its route's path.
         StatusCode::NOT_FOUND => {
             let body = timeout(PATIENCE, Limited::new(answer.into_body(), WORDS).collect()).await;
-            body.is_ok_and(|body| body.is_ok_and(|body| is_no_route(&body.to_bytes()))).then_some(status)
+            body.is_ok_and(|body| body.is_ok_and(|body| is_no_route(&body.to_bytes())))
         }
-        _ => None,
-    })
+        _ => false,
+    };
+    Ok(if gateways { Answer::Gateways(status) } else { Answer::Apps(status) })
 }
 
 /// Whether a 404 is the gateway's, which says why and names the request.
@@ -74,5 +88,17 @@ mod tests {
         for of_an_app in ["", "not found", "{}", r#"{"reason":"no route"}"#, r#"{"reason":"no such user","request":"1"}"#] {
             assert!(!is_no_route(of_an_app.as_bytes()), "{of_an_app}");
         }
+    }
+
+    #[test]
+    fn five_minutes_of_waiting_are_few_requests() {
+        let mut waited = Duration::ZERO;
+        let asked = pauses().take_while(|pause| {
+            waited += *pause;
+            waited < Duration::from_secs(300)
+        });
+        assert!((50..100).contains(&asked.count()));
+        let soon: Duration = pauses().take(6).sum();
+        assert!(soon < Duration::from_millis(250), "{soon:?}");
     }
 }

@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 const HOST: &str = "shop.localhost";
-/// Printed with the last of the shop's routes, once all of them answer.
-const ANSWERS: &str = "/users   curl -H 'Host: shop.localhost'";
+/// Printed for each of the shop's routes, once it answers.
+const ANSWERS: [&str; 3] =
+    ["/users   curl -H 'Host: shop.localhost'", "/inventory   curl -H 'Host: shop.localhost'", "/checkout   curl -H 'Host: shop.localhost'"];
 
 async fn order(machine: &Machine, user: u64, sku: &str, quantity: u64) -> (u16, Value) {
     let body = json!({"user": user, "sku": sku, "quantity": quantity});
@@ -29,7 +30,7 @@ async fn the_shop_sells_what_it_has_and_remembers_it() {
     let file = example("shop").join("app.yaml");
     let mut machine = Machine::up(&[&file]);
     machine.prints("app shop is ready");
-    machine.prints(ANSWERS);
+    ANSWERS.iter().for_each(|line| drop(machine.prints(line)));
 
     let (status, text) = machine.get(HOST, "/users/1").await;
     assert_eq!(status, 200, "{text}");
@@ -65,7 +66,7 @@ async fn the_shop_sells_what_it_has_and_remembers_it() {
     // Stopped and started without a file: the same app, the same stock.
     machine.down();
     let machine = machine.again(&[]);
-    machine.prints(ANSWERS);
+    ANSWERS.iter().for_each(|line| drop(machine.prints(line)));
     assert_eq!(stock(&machine, "apple").await, 0);
     assert_eq!(order(&machine, 1, "apple", 1).await.0, 409);
 
@@ -75,6 +76,6 @@ async fn the_shop_sells_what_it_has_and_remembers_it() {
     let mut machine = machine;
     machine.kill();
     let machine = machine.again(&[]);
-    machine.prints(ANSWERS);
+    ANSWERS.iter().for_each(|line| drop(machine.prints(line)));
     assert_eq!(stock(&machine, "banana").await, bananas - 1);
 }

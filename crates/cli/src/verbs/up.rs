@@ -1,5 +1,7 @@
 //! `wctl up`: server, node and gateway in one process, and an app on them.
 
+mod tell;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +15,14 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Format, Globals, Up};
-use crate::cluster::{Change, Cluster, Deadline, Pick, name_of, namespace_of};
+use crate::cluster::{Change, Cluster, Deadline, Pick};
+use crate::exit::Silent;
 use crate::files::Documents;
 use crate::home::{self, API, HTTP, Home};
 use crate::machine::{self, Announced, Control, Worker};
 use crate::verbs::deploy::{self, How};
 use crate::verbs::{events, logs};
-use crate::{answer, background, print, signals, urls};
+use crate::{background, print, signals};
 
 /// How long a process in the background may take to open its data folder.
 const START: Duration = Duration::from_secs(60);
@@ -92,32 +95,17 @@ async fn work(
         }
         None => cluster.items(&kinds::APP, None, &Pick::default()).await?,
     };
-    for app in apps.iter().filter(|object| object["spec"]["services"].is_object()) {
-        tell(cluster, app, gateway, handle, timeout).await;
-    }
     if apps.is_empty() {
         print::note("nothing is deployed yet; deploy with `wctl deploy app.yaml`");
     }
     print::note("stop with Ctrl-C");
+    tell::apps(&routed(apps), gateway, Some(handle), timeout).await;
     std::future::pending().await
 }
 
-/// The URLs of an app, once they answer.
-async fn tell(cluster: &Cluster, app: &Value, gateway: &str, handle: &node::Handle, timeout: Duration) {
-    for route in urls::routes(&app["spec"]) {
-        match answer::wait(gateway, &route, timeout).await {
-            Ok(()) => print::line(format_args!("{}   {}", print::bold(route.url(Some(gateway))), print::dim(route.curl(gateway)))),
-            Err(error) => print::warn(format_args!("{} does not answer: {}", route.url(Some(gateway)), print::chain(&error))),
-        }
-    }
-    match handle.expose(namespace_of(app), name_of(app)).await {
-        Ok(address) => print::line(format_args!(
-            "{}   {}",
-            print::bold(format_args!("http://{address}/")),
-            print::dim("this app alone, whatever the host")
-        )),
-        Err(error) => tracing::debug!("app {} has no address of its own on {}: {error}", name_of(app), cluster.endpoint),
-    }
+/// The Apps among what was deployed.
+fn routed(objects: Vec<Value>) -> Vec<Value> {
+    objects.into_iter().filter(|object| object["spec"]["services"].is_object()).collect()
 }
 
 /// Events and logs of all apps, until the end.
@@ -170,11 +158,8 @@ async fn detached(globals: &Globals, home: &Home, documents: Option<Documents>, 
     let cluster = Cluster::connect_to_write(&here).await?;
     let how = How { dry_run: false, wait: Some(Deadline::after(timeout)), format: Format::Table };
     let apps = deploy::documents_to(&cluster, documents, how).await.context("it runs on; `wctl down` stops it")?;
-    for route in apps.iter().flat_map(|app| urls::routes(&app["spec"])) {
-        answer::wait(&gateway, &route, timeout).await?;
-        print::line(format_args!("{}   {}", print::bold(route.url(Some(&gateway))), print::dim(route.curl(&gateway))));
-    }
-    Ok(())
+    // Which of them do not answer is told already.
+    if tell::apps(&routed(apps), &gateway, None, timeout).await { Ok(()) } else { bail!(Silent(1)) }
 }
 
 /// The command line of the process in the background: the same without files and without `-d`.
