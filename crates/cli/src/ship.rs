@@ -1,5 +1,7 @@
 //! From an app file to an App that only holds digests: builds, packs, pushes and resolves.
 
+pub mod there;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ pub enum Component {
 
 /// Builds what is to be built and packs it; looks at no registry.
 pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
+    there::check(app)?;
     let mut components = BTreeMap::new();
     for (name, service) in &app.file.services {
         let component = match &service.origin {

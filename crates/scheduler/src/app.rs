@@ -23,6 +23,8 @@ mod tree;
 mod variables;
 pub mod word;
 
+use std::collections::BTreeMap;
+
 pub use diff::{Change, Diff, Sort, diff};
 pub use expand::expand;
 pub use file::{
@@ -126,8 +128,20 @@ pub fn parse(sources: &[Source], lookup: &Lookup) -> Result<Parsed, Mistakes> {
     let checked = Checker::of_file(&mut found).map(tables, &app);
     rules::check(&app, app.get("app").and_then(Node::text), true, &mut found);
     found.done()?;
-    let file = AppFile::of_checked(checked.unwrap_or_default());
-    file.map(|file| Parsed::App(Box::new(file))).map_err(|error| Mistakes::unread("app", &error.to_string()))
+    let mut file = AppFile::of_checked(checked.unwrap_or_default()).map_err(|error| Mistakes::unread("app", &error.to_string()))?;
+    file.origins = origins(&app, &texts);
+    Ok(Parsed::App(Box::new(file)))
+}
+
+/// Where each service's image, or the folder to build it from, is written.
+fn origins(app: &Node, texts: &[Text]) -> BTreeMap<String, FilePlace> {
+    let place = |service: &Node| {
+        let origin = service.get("image").or_else(|| service.get("build"))?;
+        let at = origin.get("path").unwrap_or(origin).at?;
+        texts.get(at.file).map(|text| text.place(at.start, at.end))
+    };
+    let services = app.get("services").map(Node::entries).unwrap_or_default();
+    services.iter().filter_map(|service| Some((service.key.clone(), place(&service.value)?))).collect()
 }
 
 /// The documents of each file, without empty ones; none where a file is not YAML.

@@ -29,7 +29,7 @@ pub async fn run(globals: &Globals, deploy: args::Deploy) -> Result<()> {
     let paths = files::chosen(&deploy.files)?;
     let wait = deploy.wait.wait.unwrap_or_else(print::is_watched) && !deploy.dry_run;
     let how = How { dry_run: deploy.dry_run, wait: wait.then(|| Deadline::after(deploy.wait.timeout)), format: deploy.output.output };
-    let documents = files::parse(&paths)?;
+    let documents = checked(&paths)?;
     let cluster = Cluster::connect_to_write(globals).await?;
     for written in documents_to(&cluster, documents, how).await? {
         let gateway = Home::of(globals)?.gateway(&cluster.endpoint);
@@ -232,7 +232,16 @@ fn merged(old: &Value, new: &mut Value) {
 
 /// The files of `up`, parsed before anything is started; none means that what was there runs on.
 pub fn parsed(files: &[PathBuf]) -> Result<Option<Documents>> {
-    if files.is_empty() { Ok(None) } else { files::parse(files).map(Some) }
+    if files.is_empty() { Ok(None) } else { checked(files).map(Some) }
+}
+
+/// Files whose mistakes are all told, that something which they name is missing included.
+pub fn checked(files: &[PathBuf]) -> Result<Documents> {
+    let documents = files::parse(files)?;
+    if let Documents::App(app) = &documents {
+        ship::there::check(app)?;
+    }
+    Ok(documents)
 }
 
 /// An error if there is nothing to deploy in the files.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::mistake::Place as FilePlace;
 use super::quantity::{Backoff, Cpu, Memory, Share, Time};
 use super::route::Route;
 use super::spec::{AppSpec, ServiceSpec};
@@ -26,6 +27,8 @@ pub struct AppFile {
     pub services: BTreeMap<String, ServiceFile>,
     /// How a change replaces pods.
     pub rollout: Rollout,
+    /// Where the files name the image, or the folder to build, of each service.
+    pub origins: BTreeMap<String, FilePlace>,
 }
 
 /// One service of an app file.
@@ -379,6 +382,7 @@ impl AppFile {
             env: take("env").map(serde_json::from_value).transpose()?.unwrap_or_default(),
             rollout: take("rollout").map(serde_json::from_value).transpose()?.unwrap_or_default(),
             services: services.into_iter().map(|(name, value)| Ok((name, ServiceFile::of_checked(value)?))).collect::<Result<_, _>>()?,
+            origins: BTreeMap::new(),
         })
     }
 }

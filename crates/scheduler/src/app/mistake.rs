@@ -45,7 +45,8 @@ impl Mistake {
         Self::at(message, Place { file: name.into(), line: 0, column: 0, excerpt: String::new(), pad: 0, carets: 0 })
     }
 
-    pub(crate) fn at(message: impl Into<String>, place: Place) -> Self {
+    /// One at a place in a file.
+    pub fn at(message: impl Into<String>, place: Place) -> Self {
         Self { path: String::new(), message: message.into(), meant: None, later: false, place: Some(place), other: None }
     }
 }
