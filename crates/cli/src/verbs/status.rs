@@ -23,7 +23,10 @@ pub async fn run(globals: &Globals, status: Status) -> Result<()> {
     match status.output.output {
         Format::Name => apps.iter().for_each(|app| print::line(format_args!("app.wctl.dev/{}", name_of(app)))),
         Format::Table | Format::Wide => people(globals, &cluster, &apps, status.output.output).await?,
-        format => print::value(&programs(&apps, status.app.is_some())?, format)?,
+        format => {
+            let gateway = Home::of(globals)?.gateway(&cluster.endpoint);
+            print::value(&programs(&apps, gateway.as_deref(), status.app.is_some())?, format)?;
+        }
     }
     Ok(())
 }
@@ -127,8 +130,8 @@ pub fn trouble(pod: &Value) -> Option<String> {
     Some(format!("pod {} {reason}{}{first}", name_of(pod), if first.is_empty() { "" } else { ": " }))
 }
 
-fn programs(apps: &[Value], single: bool) -> Result<Value> {
-    let one = |app: &Value| json!({"name": name_of(app), "namespace": namespace_of(app), "status": app["status"], "urls": urls::of_spec(&app["spec"], None)});
+fn programs(apps: &[Value], gateway: Option<&str>, single: bool) -> Result<Value> {
+    let one = |app: &Value| json!({"name": name_of(app), "namespace": namespace_of(app), "status": app["status"], "urls": urls::of_spec(&app["spec"], gateway)});
     match apps {
         [app] if single => Ok(one(app)),
         [] if single => bail!("the app vanished"),
@@ -139,6 +142,14 @@ fn programs(apps: &[Value], single: bool) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_get_the_urls_that_people_get() {
+        let app = json!({"metadata": {"name": "a"}, "spec": {"services": {"a": {"route": "a.localhost"}}}});
+        let urls = |gateway| programs(std::slice::from_ref(&app), gateway, true).unwrap()["urls"].clone();
+        assert_eq!(urls(Some("http://127.0.0.1:8081")), json!(["http://a.localhost:8081/"]));
+        assert_eq!(urls(None), json!(["http://a.localhost/"]), "where no gateway is known");
+    }
 
     #[test]
     fn a_reason_is_given_once() {
