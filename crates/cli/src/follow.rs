@@ -1,5 +1,7 @@
 //! Following a rollout until it is done, and saying why if it is not.
 
+mod causes;
+
 use anyhow::{Result, bail};
 use scheduler::kinds;
 use scheduler::names::ROLLED_BACK;
@@ -95,8 +97,18 @@ async fn details(cluster: &Cluster, namespace: &str, name: &str, app: Option<&Va
     let mut reasons = status::reasons(app, &pods);
     // The App's own message is told already.
     reasons.retain(|reason| reason != message);
+    for cause in causes::of_app(cluster, namespace, app).await {
+        if !reasons.iter().any(|reason| said(reason, &cause)) {
+            reasons.push(cause);
+        }
+    }
     reasons.truncate(5);
     reasons.iter().map(|reason| format!("; {}", steady(reason))).collect()
+}
+
+/// Whether a reason says what an event says, after whom it is about.
+fn said(reason: &str, cause: &str) -> bool {
+    reason.contains(cause.split_once(": ").map_or(cause, |(_, what)| what))
 }
 
 /// Waits until a Deployment has all its replicas, all of the newest revision and ready.
@@ -143,6 +155,13 @@ async fn waiting(cluster: &Cluster, namespace: &str, deployment: Option<&Value>)
     reasons.sort();
     reasons.dedup();
     reasons.truncate(3);
+    if let Some(deployment) = deployment {
+        let causes = causes::of_deployment(cluster, namespace, deployment).await;
+        // Old troubles are events too, so the newest is enough.
+        if let Some(newest) = causes.last().filter(|cause| !reasons.iter().any(|reason| said(reason, cause))) {
+            reasons.push(newest.clone());
+        }
+    }
     reasons.iter().map(|reason| format!("; {}", print::harmless(reason))).collect()
 }
 

@@ -85,7 +85,7 @@ pub fn sentence(event: &Value) -> String {
 }
 
 /// The first line of an event's message, and the others.
-fn message(event: &Value) -> (String, Vec<String>) {
+pub fn message(event: &Value) -> (String, Vec<String>) {
     let text = print::short_digests(event["message"].as_str().unwrap_or_default());
     let mut lines = text.lines().map(|line| harmless(line.trim_end()).into_owned());
     (lines.next().unwrap_or_default(), lines.collect())
@@ -98,7 +98,7 @@ pub fn sorted(mut events: Vec<Value>) -> Vec<Value> {
 }
 
 /// When an event last happened, as it is written in the event.
-fn when(event: &Value) -> Option<&str> {
+pub fn when(event: &Value) -> Option<&str> {
     ["lastTimestamp", "eventTime", "firstTimestamp"]
         .iter()
         .find_map(|field| event[field].as_str())
@@ -109,7 +109,8 @@ fn version(event: &Value) -> u64 {
     event["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
-fn subject(event: &Value) -> String {
+/// Whom an event is about: `pod/hello-1`.
+pub fn subject(event: &Value) -> String {
     let about = &event["involvedObject"];
     let kind = about["kind"].as_str().unwrap_or_default().to_lowercase();
     harmless(&format!("{kind}/{}", about["name"].as_str().unwrap_or_default())).into_owned()
