@@ -65,6 +65,16 @@ pub fn value(value: &Value, format: Format) -> Result<()> {
     Ok(())
 }
 
+/// What a verb did: sentences for people, a name for scripts, a value for programs.
+pub fn outcome(format: Format, sentences: impl Display, name: impl Display, outcome: &Value) -> Result<()> {
+    match format {
+        Format::Table | Format::Wide => line(sentences),
+        Format::Name => line(name),
+        Format::Json | Format::Yaml => value(outcome, format)?,
+    }
+    Ok(())
+}
+
 /// Whether a person watches the output.
 pub fn is_watched() -> bool {
     std::io::stderr().is_terminal() && std::io::stdout().is_terminal()

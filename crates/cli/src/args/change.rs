@@ -94,8 +94,8 @@ pub struct Rollout {
 pub enum RolloutVerb {
     /// Wait until the last rollout is done
     Status {
-        /// Which app
-        #[arg(value_name = "APP")]
+        /// Which app or service
+        #[arg(value_name = "APP[/SERVICE]")]
         target: String,
         /// How long to wait
         #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
@@ -103,8 +103,8 @@ pub enum RolloutVerb {
     },
     /// List the revisions
     History {
-        /// Which app
-        #[arg(value_name = "APP")]
+        /// Which app; with a service, the images of that service alone
+        #[arg(value_name = "APP[/SERVICE]")]
         target: String,
         /// Show this revision whole
         #[arg(long, value_name = "N")]
@@ -113,12 +113,12 @@ pub enum RolloutVerb {
         #[command(flatten)]
         output: Output,
     },
-    /// Go back to an older revision, as a new one
+    /// Go back to an older revision, as a new one; how many replicas there are stays as it is
     Undo {
-        /// Which app
-        #[arg(value_name = "APP")]
+        /// Which app, with all its services; or one service, beside which the others stay as they are
+        #[arg(value_name = "APP[/SERVICE]")]
         target: String,
-        /// Which revision [default: the one before]
+        /// Which revision [default: the newest that differs in more than replicas]
         #[arg(long, value_name = "N")]
         to_revision: Option<i64>,
         /// Whether to wait.

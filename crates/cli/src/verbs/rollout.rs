@@ -1,6 +1,8 @@
 //! `wctl rollout`: follows, lists, takes back and repeats rollouts.
 
-use anyhow::{Context, Result, bail};
+mod undo;
+
+use anyhow::{Context, Result};
 use scheduler::kinds;
 use scheduler::names::{self, RESTARTED_AT, SERVICE};
 use serde_json::{Value, json};
@@ -17,7 +19,9 @@ pub async fn run(globals: &Globals, rollout: Rollout) -> Result<()> {
     match rollout.verb {
         RolloutVerb::Status { target, timeout } => status(globals, &Part::parse(&target)?, Deadline::after(timeout)).await,
         RolloutVerb::History { target, revision, output } => history(globals, &Part::parse(&target)?, revision, output.output).await,
-        RolloutVerb::Undo { target, to_revision, wait } => undo(globals, &Part::parse(&target)?, to_revision, &wait).await,
+        RolloutVerb::Undo { target, to_revision, wait } => {
+            undo::run(globals, &Part::parse(&target)?, to_revision, &wait, Format::Table).await
+        }
         RolloutVerb::Restart { target, wait } => restart(globals, &Part::parse(&target)?, &wait).await,
     }
 }
@@ -52,13 +56,13 @@ async fn history(globals: &Globals, part: &Part, revision: Option<i64>, format: 
             Ok(())
         }
         _ => {
-            table(&revisions, &app, format).print();
+            table(&revisions, &app, part, format).print();
             Ok(())
         }
     }
 }
 
-fn table(revisions: &[Value], app: &Value, format: Format) -> Table {
+fn table(revisions: &[Value], app: &Value, part: &Part, format: Format) -> Table {
     let mut table = Table::new(["revision", "age", "images", "note"]);
     for revision in revisions {
         let number = number(revision);
@@ -71,7 +75,7 @@ fn table(revisions: &[Value], app: &Value, format: Format) -> Table {
             _ => note.to_owned(),
         };
         let age = time::age(revision["metadata"]["creationTimestamp"].as_str());
-        table.row([number.to_string(), age, images(revision_spec(revision), format), print::harmless(&note).into_owned()]);
+        table.row([number.to_string(), age, images(revision_spec(revision), part, format), print::harmless(&note).into_owned()]);
     }
     table
 }
@@ -81,52 +85,17 @@ fn generation_shown(revisions: &[Value]) -> i64 {
     revisions.iter().map(number).max().unwrap_or(0)
 }
 
-fn images(spec: &Value, format: Format) -> String {
+fn images(spec: &Value, part: &Part, format: Format) -> String {
     let services = spec["services"].as_object().into_iter().flatten();
     let short = |image: &str| match image.split_once("@sha256:") {
         Some((name, digest)) if format != Format::Wide => format!("{name}@{}", &digest[..digest.len().min(12)]),
         _ => image.to_owned(),
     };
     services
+        .filter(|(name, _)| part.service.as_ref().is_none_or(|service| service == *name))
         .filter_map(|(name, service)| service["image"].as_str().map(|image| format!("{name}={}", short(image))))
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-async fn undo(globals: &Globals, part: &Part, to: Option<i64>, wait: &Wait) -> Result<()> {
-    if part.service.is_some() {
-        bail!(crate::exit::Usage(format!("all services of an app go back together: write `wctl rollout undo {}`", part.app)));
-    }
-    let deadline = Deadline::after(wait.timeout);
-    let cluster = Cluster::connect_to_write(globals).await?;
-    let mut app = whole_app(&cluster, part).await?;
-    let revisions = revisions(&cluster, part).await?;
-    let target = match to {
-        Some(number) => find(&revisions, number, &part.app)?,
-        // The newest whose spec is another: taking back a change must change something.
-        None => revisions
-            .iter()
-            .rev()
-            .find(|revision| revision_spec(revision) != &app["spec"])
-            .with_context(|| format!("app {} has no other revision to go back to", part.app))?,
-    };
-    let (spec, number) = (revision_spec(target).clone(), number(target));
-    if spec == app["spec"] {
-        print::line(format_args!("{part} is at revision {number} already"));
-        return Ok(());
-    }
-    app["spec"] = spec;
-    if let Some(annotations) = app["metadata"]["annotations"].as_object_mut() {
-        annotations.remove(names::ROLLED_BACK);
-    }
-    let done =
-        cluster.replace(&kinds::APP, &cluster.namespace, &part.app, &app, false).await.context("writing the old revision as a new one")?;
-    print::line(format_args!("{part} goes back to revision {number}"));
-    if wait.wait.unwrap_or_else(print::is_watched) {
-        follow::app(&cluster, &cluster.namespace, &part.app, generation(&done), deadline).await?;
-        print::line(format_args!("{part} is ready"));
-    }
-    Ok(())
 }
 
 async fn restart(globals: &Globals, part: &Part, wait: &Wait) -> Result<()> {

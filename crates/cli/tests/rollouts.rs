@@ -1,0 +1,44 @@
+//! Rollouts that fail or are taken back, on one machine.
+
+mod common;
+
+use common::{Machine, component};
+
+#[test]
+fn one_service_goes_back_and_the_other_stays() {
+    let machine = Machine::up(&[]);
+    let (wasm, file) = (component("hello"), machine.data.join("two.yaml"));
+    let path = file.to_str().unwrap();
+    for (a, b) in [(1, 1), (1, 2), (2, 2)] {
+        let service =
+            |name: &str, n: u32| format!("  {name}: {{ image: {}, env: {{ N: v{n} }}, route: {name}.localhost }}\n", wasm.display());
+        std::fs::write(&file, format!("app: two\nservices:\n{}{}", service("a", a), service("b", b))).unwrap();
+        machine.ok(&["deploy", path, "--wait"]);
+    }
+    let runs = || {
+        let app = machine.json(&["get", "app", "two"]);
+        ["a", "b"].map(|name| app["spec"]["services"][name]["env"]["N"].as_str().unwrap().to_owned())
+    };
+    machine.ok(&["rollout", "undo", "two/b", "--wait"]);
+    assert_eq!(runs(), ["v2", "v1"]);
+    machine.ok(&["rollout", "undo", "two/a", "--to-revision", "2", "--wait"]);
+    assert_eq!(runs(), ["v1", "v1"]);
+    assert!(!machine.ok(&["rollout", "history", "two/a"]).contains("b="));
+    assert!(machine.fails(&["rollout", "undo", "two/c"]).contains("no service c"));
+}
+
+#[test]
+fn a_rollout_that_was_rolled_back_says_why() {
+    let machine = Machine::up(&[]);
+    let file = machine.data.join("probe.yaml");
+    let wasm = component("crashy");
+    let probed = |path: &str| {
+        let wasm = wasm.display();
+        format!("app: m\nimage: {wasm}\nprobe: {{ path: {path}, every: 1s, fail: 1 }}\nrollout: {{ deadline: 3s }}\n")
+    };
+    std::fs::write(&file, probed("/")).unwrap();
+    machine.ok(&["deploy", file.to_str().unwrap(), "--wait"]);
+    std::fs::write(&file, probed("/nope")).unwrap();
+    let sentence = machine.fails(&["deploy", file.to_str().unwrap(), "--wait"]);
+    assert!(sentence.contains("rolled back") && sentence.contains("/nope answered 404"), "{sentence}");
+}
