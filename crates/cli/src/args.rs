@@ -149,6 +149,23 @@ pub struct Files {
     pub more: Vec<PathBuf>,
 }
 
+/// Files that describe one app.
+#[derive(Debug, Clone, Args)]
+pub struct AppFiles {
+    /// app.yaml; several are merged in order, `-` is stdin [default: ./app.yaml]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The same, as an option
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub more: Vec<PathBuf>,
+}
+
+impl From<AppFiles> for Files {
+    fn from(AppFiles { files, more }: AppFiles) -> Files {
+        Files { files, more }
+    }
+}
+
 /// Whether to wait for the result, and how long.
 #[derive(Debug, Clone, Args)]
 pub struct Wait {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::value::duration;
-use super::{Files, Output};
+use super::Output;
 
 /// `wctl new`
 #[derive(Debug, Args)]
@@ -21,9 +21,12 @@ pub struct New {
 /// `wctl build`
 #[derive(Debug, Args)]
 pub struct Build {
-    /// What to build: app files, or the folder of one component.
-    #[command(flatten)]
-    pub files: Files,
+    /// app.yaml, several merged in order, `-` for stdin; or the folder of one component [default: ./app.yaml]
+    #[arg(value_name = "FILE|FOLDER")]
+    pub files: Vec<PathBuf>,
+    /// The same, as an option
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub more: Vec<PathBuf>,
     /// How results are printed.
     #[command(flatten)]
     pub output: Output,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::value::duration;
-use super::{Files, Output, Wait};
+use super::{AppFiles, Files, Output, Wait};
 
 /// `wctl deploy`
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub struct Deploy {
 pub struct Diff {
     /// What to compare with what runs.
     #[command(flatten)]
-    pub files: Files,
+    pub files: AppFiles,
     /// How results are printed.
     #[command(flatten)]
     pub output: Output,

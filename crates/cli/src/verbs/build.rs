@@ -15,7 +15,7 @@ use crate::verbs::deploy;
 
 /// Builds everything that the app file says to build, or the one component of a folder, and checks it.
 pub async fn run(build: args::Build) -> Result<()> {
-    let paths = files::chosen(&build.files)?;
+    let paths = files::chosen(&args::Files { files: build.files, more: build.more })?;
     let (app, components) = match paths.as_slice() {
         [folder] if folder.is_dir() => match folder.join("app.yaml") {
             file if file.is_file() => whole(&[file]).await?,

@@ -11,7 +11,7 @@ use crate::verbs::deploy;
 
 /// Builds, compares and prints; changes nothing.
 pub async fn run(globals: &Globals, diff: args::Diff) -> Result<()> {
-    let app = deploy::must_be_app(deploy::checked(&files::chosen(&diff.files)?)?)?;
+    let app = deploy::must_be_app(deploy::checked(&files::chosen(&diff.files.into())?)?)?;
     let cluster = Cluster::connect(globals).await?;
     let planned = deploy::plan(&cluster, app, false).await?;
     planned.missing.iter().for_each(|sentence| print::warn(print::harmless(sentence)));
