@@ -66,7 +66,12 @@ impl Cluster {
     /// One object, if it is there.
     pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Value>> {
         let got = self.json(Method::GET, &path(kind, Some(namespace), Some(name))?, &[], None).await;
-        absent_is_none(got).with_context(|| format!("reading {} {name}", kind.singular))
+        let found = absent_is_none(got).with_context(|| format!("reading {} {name}", kind.singular))?;
+        // Any web server may answer 200 to anything.
+        if found.as_ref().is_some_and(|object| object["kind"] != kind.kind) {
+            bail!("the server at {} answers something that is no {}; is it a wctl server?", self.endpoint, kind.kind);
+        }
+        Ok(found)
     }
 
     /// One object; an error that names it if it is not there.

@@ -61,10 +61,20 @@ impl Part {
         Pick::labels(format!("{}={}{service}", names::APP, self.app))
     }
 
-    /// Its Deployments, at least one; an error that names what there is instead.
+    /// Its Deployments, at least one, or the only one of that name; an error that names what there is instead.
     pub async fn deployments(&self, cluster: &Cluster) -> Result<Vec<Value>> {
         let found = cluster.items(&kinds::DEPLOYMENT, Some(&cluster.namespace), &self.pick()).await?;
-        if found.is_empty() { Err(self.missing(cluster).await?) } else { Ok(found) }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        // A Deployment that was made without an app is called by its own name.
+        match &self.service {
+            None => match cluster.get(&kinds::DEPLOYMENT, &cluster.namespace, &self.app).await? {
+                Some(own) => Ok(vec![own]),
+                None => Err(self.missing(cluster).await?),
+            },
+            Some(_) => Err(self.missing(cluster).await?),
+        }
     }
 
     /// Its only Deployment; an error that names the services if there are several.
@@ -96,6 +106,18 @@ impl std::fmt::Display for Part {
             Some(service) => write!(f, "{}/{service}", self.app),
             None => f.write_str(&self.app),
         }
+    }
+}
+
+/// The pods of a part: by its labels, or by those that its Deployment chooses them by where no app made it.
+pub fn pods_of(part: &Part, deployments: &[Value]) -> Pick {
+    match deployments {
+        [own] if own["metadata"]["labels"][names::APP].is_null() => {
+            let labels = own["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
+            let labels = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+            Pick::labels(labels.collect::<Vec<_>>().join(","))
+        }
+        _ => part.pick(),
     }
 }
 

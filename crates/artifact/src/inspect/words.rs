@@ -18,7 +18,7 @@ const ABILITIES: [Ability; 11] = [
     },
     Ability {
         interfaces: &["wasi:sockets/*"],
-        has: "may ask to open network connections; reaches only what `uses.connect` and `uses.listen` name",
+        has: "may ask to open network connections; reaches only what `uses.connect` names",
         lacks: "cannot open network connections",
     },
     Ability {

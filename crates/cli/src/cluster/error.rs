@@ -52,11 +52,25 @@ impl Cluster {
             error if has_io(&error, std::io::ErrorKind::ConnectionRefused) => {
                 anyhow!("no server answers at {endpoint}; start one with `wctl up`, or name another with --data, --api or KUBECONFIG")
             }
-            error if text_of(&error).contains("certificate") => anyhow::Error::new(error).context(format!(
-                "the server at {endpoint} cannot prove that it is the one of this kubeconfig (is another program listening there?)"
-            )),
+            error if text_of(&error).contains("certificate") => {
+                let text = text_of(&error);
+                // How a library writes it down helps nobody who only wants to know what to do.
+                tracing::debug!("{text}");
+                anyhow!("the server at {endpoint} cannot prove that it is the one of this kubeconfig: {}", doubt(&text))
+            }
             error => anyhow::Error::new(error).context(format!("asking the server at {endpoint}")),
         }
+    }
+}
+
+/// What is wrong with a server's certificate, from the words of the TLS library.
+fn doubt(text: &str) -> &'static str {
+    if text.contains("NotValidForName") {
+        "its certificate is for other names; use the address that the kubeconfig has"
+    } else if text.contains("Expired") || text.contains("NotValidYet") {
+        "its certificate is not valid at this time; compare the clocks of both machines"
+    } else {
+        "its certificate is of another authority; is another program listening there?"
     }
 }
 
@@ -79,4 +93,17 @@ fn text_of(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_certificate_is_told_in_words() {
+        assert!(doubt("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))").contains("another program"));
+        assert!(doubt("invalid peer certificate: UnknownIssuer").contains("another authority"));
+        assert!(doubt("invalid peer certificate: Expired").contains("clocks"));
+        assert!(doubt("invalid peer certificate: NotValidForNameContext { .. }").contains("other names"));
+    }
 }

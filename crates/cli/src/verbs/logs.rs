@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::args::{Globals, Logs};
 use crate::cluster::{Change, Cluster, Pick, code, name_of, path};
 use crate::print::{self, harmless_bytes};
-use crate::target::Part;
+use crate::target::{Part, pods_of};
 
 /// The most bytes of a line that are shown.
 const LONGEST: usize = 64 * 1024;
@@ -52,9 +52,9 @@ pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
         bail!("there is no pod {pod} in namespace {}", cluster.namespace);
     }
     let part = Part::parse(&logs.target)?;
-    part.deployments(&cluster).await?;
+    let pick = pods_of(&part, &part.deployments(&cluster).await?);
     let cut = Cut { tail: cut.tail.or((cut.since.is_none()).then_some(FEW)), ..cut };
-    all(&cluster, Some(cluster.namespace.clone()), part.pick(), cut).await
+    all(&cluster, Some(cluster.namespace.clone()), pick, cut).await
 }
 
 /// The logs of all pods that are picked, each line with its pod; with `follow` those of later pods too.

@@ -28,12 +28,14 @@ pub async fn run(globals: &Globals, rollout: Rollout) -> Result<()> {
 
 async fn status(globals: &Globals, part: &Part, deadline: Deadline) -> Result<()> {
     let cluster = Cluster::connect(globals).await?;
-    if part.service.is_some() {
-        let deployment = part.deployment(&cluster).await?;
-        follow::deployment(&cluster, &cluster.namespace, name_of(&deployment), deadline).await?;
-    } else {
-        let app = whole_app(&cluster, part).await?;
-        follow::app(&cluster, &cluster.namespace, &part.app, generation(&app), deadline).await?;
+    let app = if part.service.is_none() { cluster.get(&kinds::APP, &cluster.namespace, &part.app).await? } else { None };
+    match &app {
+        Some(app) => follow::app(&cluster, &cluster.namespace, &part.app, generation(app), deadline).await?,
+        // A service, or a Deployment that belongs to no app.
+        None => {
+            let deployment = part.deployment(&cluster).await?;
+            follow::deployment(&cluster, &cluster.namespace, name_of(&deployment), deadline).await?;
+        }
     }
     print::line(format_args!("{part} is rolled out"));
     Ok(())
