@@ -177,6 +177,17 @@ pub struct Wait {
     pub timeout: Duration,
 }
 
+/// Whether to wait for an end, and how long.
+#[derive(Debug, Clone, Args)]
+pub struct WaitGone {
+    /// Wait until they are gone [default: only when a person watches, that is, on a terminal]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub wait: Option<bool>,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub timeout: Duration,
+}
+
 /// `wctl completion`
 #[derive(Debug, Args)]
 pub struct Completion {

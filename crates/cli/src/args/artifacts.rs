@@ -53,6 +53,9 @@ pub struct Pull {
     /// Where to write it [default: NAME.wasm; - is stdout]
     #[arg(value_name = "FILE.wasm")]
     pub file: Option<PathBuf>,
+    /// Write over a file that is there and holds something else
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `wctl inspect`

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::value::duration;
-use super::{AppFiles, Files, Output, Wait};
+use super::{AppFiles, Files, Output, Wait, WaitGone};
 
 /// `wctl deploy`
 #[derive(Debug, Args)]
@@ -147,9 +147,9 @@ pub struct Delete {
     /// What these files describe; `-` is stdin
     #[arg(short = 'f', long = "file", value_name = "FILE", conflicts_with_all = ["kind", "names"])]
     pub files: Vec<PathBuf>,
-    /// Wait until they are gone [default: only on a terminal]
+    /// Whether to wait.
     #[command(flatten)]
-    pub wait: Wait,
+    pub wait: WaitGone,
     /// It is no failure if they are not there
     #[arg(long)]
     pub ignore_not_found: bool,
