@@ -138,6 +138,24 @@ pub enum Format {
     Name,
 }
 
+/// How what goes on and on is printed.
+#[derive(Debug, Clone, Args)]
+pub struct Lines {
+    /// How to print it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: LineFormat,
+}
+
+/// A form of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LineFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object on each line, for programs.
+    Json,
+}
+
 /// Files that describe what to deploy.
 #[derive(Debug, Clone, Args)]
 pub struct Files {

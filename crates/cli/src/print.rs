@@ -59,7 +59,7 @@ pub fn raw(bytes: &[u8]) -> Result<()> {
 pub fn value(value: &Value, format: Format) -> Result<()> {
     let text = match format {
         Format::Yaml => serde_saphyr::to_string(value).context("writing YAML")?,
-        _ => serde_json::to_string_pretty(value).context("writing JSON")?,
+        _ => calm(&serde_json::to_string_pretty(value).context("writing JSON")?),
     };
     line(text.trim_end());
     Ok(())
@@ -73,6 +73,24 @@ pub fn outcome(format: Format, sentences: impl Display, name: impl Display, outc
         Format::Json | Format::Yaml => value(outcome, format)?,
     }
     Ok(())
+}
+
+/// A value on one line, for programs that read as it comes.
+pub fn record(value: &Value) {
+    line(calm(&value.to_string()));
+}
+
+/// JSON that steers no terminal: the library writes some control characters as they are, and all of them stand in strings.
+fn calm(json: &str) -> String {
+    let plain = |c: char| c == '\n' || !dangerous(c);
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if plain(c) {
+            out.push(c)
+        } else {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)))
+        }
+        out
+    })
 }
 
 /// Whether a person watches the output.
@@ -112,9 +130,13 @@ pub fn tinted(text: &str) -> String {
     paint(text, colours[sum % colours.len()].clone())
 }
 
+/// Control characters other than tab, and what turns the direction of text.
+fn dangerous(c: char) -> bool {
+    (c.is_control() && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text from a guest, a registry or a server, harmless to a terminal: control characters other than tab are written as escapes.
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    let dangerous = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(dangerous) {
         return Cow::Borrowed(text);
     }
@@ -192,6 +214,14 @@ mod tests {
         assert_eq!(harmless("\u{9b}31m"), "\\u{9b}31m", "the C1 form of an escape too");
         assert_eq!(harmless("a\u{202e}b"), "a\\u{202e}b", "and what turns the direction of text");
         assert_eq!(harmless_bytes(b"a\xff\xfeb\x1b"), "a\\xff\\xfeb\\u{1b}");
+    }
+
+    #[test]
+    fn h11_json_steers_no_terminal_and_says_the_same() {
+        let value = serde_json::json!({"line": "a\u{1b}[2J\u{9b}31m\u{202e}é\tb\n", "more": [1, 2]});
+        let text = calm(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.chars().all(|c| c == '\n' || !dangerous(c)), "{text:?}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     #[test]

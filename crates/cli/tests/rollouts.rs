@@ -19,7 +19,7 @@ fn one_service_goes_back_and_the_other_stays() {
         let app = machine.json(&["get", "app", "two"]);
         ["a", "b"].map(|name| app["spec"]["services"][name]["env"]["N"].as_str().unwrap().to_owned())
     };
-    machine.ok(&["rollout", "undo", "two/b", "--wait"]);
+    assert_eq!(machine.json(&["rollout", "undo", "two/b", "--wait"])["to"], 1);
     assert_eq!(runs(), ["v2", "v1"]);
     machine.ok(&["rollout", "undo", "two/a", "--to-revision", "2", "--wait"]);
     assert_eq!(runs(), ["v1", "v1"]);

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 const HOST: &str = "shop.localhost";
 /// Printed for each of the shop's routes, once it answers.
-const ANSWERS: [&str; 3] =
-    ["/users   curl -H 'Host: shop.localhost'", "/inventory   curl -H 'Host: shop.localhost'", "/checkout   curl -H 'Host: shop.localhost'"];
+const ANSWERS: [&str; 3] = [
+    "/users   curl -H 'Host: shop.localhost'",
+    "/inventory   curl -H 'Host: shop.localhost'",
+    "/checkout   curl -H 'Host: shop.localhost'",
+];
 
 async fn order(machine: &Machine, user: u64, sku: &str, quantity: u64) -> (u16, Value) {
     let body = json!({"user": user, "sku": sku, "quantity": quantity});

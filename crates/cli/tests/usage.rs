@@ -133,6 +133,74 @@ fn missing_and_wrong_files_are_one_sentence() {
 }
 
 #[test]
+fn all_missing_components_are_told_before_anything_starts() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("t.yaml");
+    std::fs::write(&file, "app: t\nservices:\n  a: { image: ./a.wasm }\n  b: { build: ./b }\n").unwrap();
+    let data = home.path().join("data");
+    for verb in ["up", "deploy", "diff", "build"] {
+        let output = wctl().arg("--data").arg(&data).arg(verb).arg(&file).output().unwrap();
+        ended(&output, 1);
+        let text = stderr(&output);
+        assert!(text.contains("t.yaml:3:15: there is no file") && text.contains("t.yaml:4:15: the folder to build for b"), "{text}");
+        assert!(text.contains("  3 |   a: { image: ./a.wasm }"), "{text}");
+    }
+    assert!(!data.exists(), "nothing is half done");
+}
+
+#[test]
+fn results_are_json_for_programs() {
+    let home = tempfile::tempdir().unwrap();
+    let json = |args: &[&str]| -> serde_json::Value {
+        let output =
+            wctl().arg("--data").arg(home.path().join("data")).args(args).args(["-o", "json"]).current_dir(home.path()).output().unwrap();
+        ended(&output, 0);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert_eq!(json(&["new", "greeter"])["app"], "greeter");
+    assert_eq!(json(&["down"])["stopped"], serde_json::json!([]));
+    // Every verb has a way to be read by programs, but for those that pass on what others print.
+    for verb in [
+        &["scale"][..],
+        &["rollout", "status"],
+        &["rollout", "undo"],
+        &["rollout", "restart"],
+        &["rollout", "history"],
+        &["delete"],
+        &["logs"],
+        &["pull"],
+        &["push"],
+        &["secret", "set"],
+        &["secret", "rm"],
+        &["secret", "list"],
+        &["login"],
+        &["up"],
+        &["down"],
+        &["new"],
+        &["server"],
+        &["node"],
+        &["build"],
+        &["inspect"],
+        &["deploy"],
+        &["diff"],
+        &["get"],
+        &["describe"],
+        &["status"],
+        &["events"],
+        &["prune"],
+        &["images"],
+        &["ps"],
+    ] {
+        let output = run(&[verb, &["--help"]].concat());
+        ended(&output, 0);
+        let help = stdout(&output);
+        assert!(help.contains("--output <FORMAT>"), "{verb:?}: {help}");
+        assert_eq!(help.contains("Kubernetes manifests"), verb == ["deploy"], "{verb:?}: {help}");
+    }
+    assert!(stdout(&run(&["delete", "--help"])).contains("Wait until they are gone"));
+}
+
+#[test]
 fn m4_all_mistakes_of_a_file_are_told_before_anything_starts() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("app.yaml");

@@ -60,9 +60,12 @@ async fn an_app_is_deployed_changed_scaled_taken_back_and_deleted() {
     }
     assert!(machine.ok(&["events", "hello"]).contains("Started"));
     machine.ok(&["logs", "hello"]);
+    let url = machine.json(&["status", "hello"])["urls"][0].as_str().unwrap().to_owned();
+    assert!(url.starts_with("http://hello.localhost:") && machine.ok(&["status"]).contains(&url), "{url}");
 
     // Scaled by hand, and by file.
-    machine.ok(&["scale", "hello", "--replicas", "4", "--wait"]);
+    let scaled = machine.json(&["scale", "hello", "--replicas", "4", "--wait"]);
+    assert_eq!((&scaled["replicas"], &scaled["ready"]), (&serde_json::json!(4), &serde_json::json!(true)), "{scaled}");
     assert_eq!(machine.json(&["get", "pods"])["items"].as_array().unwrap().len(), 4);
     assert!(machine.fails(&["scale", "hello/nope", "--replicas", "1"]).contains("no service nope"));
     assert!(machine.fails(&["scale", "nope", "--replicas", "1"]).contains("there is hello"));
@@ -72,17 +75,19 @@ async fn an_app_is_deployed_changed_scaled_taken_back_and_deleted() {
     assert!(machine.ok(&["diff", path]).contains("GREETING"));
     machine.ok(&["deploy", path, "--wait"]);
     assert!(machine.ok(&["rollout", "history", "hello"]).contains("current"));
-    machine.ok(&["rollout", "undo", "hello", "--wait"]);
+    let undone = machine.json(&["rollout", "undo", "hello", "--wait"]);
+    assert_eq!(undone["changed"], true, "{undone}");
     let app = machine.json(&["get", "app", "hello"]);
     assert!(app["spec"]["services"]["hello"]["env"]["GREETING"].is_null() && app["spec"]["env"]["GREETING"].is_null(), "{app:#}");
+    assert_eq!(app["spec"]["services"]["hello"]["replicas"], 3, "what runs keeps its replicas");
     machine.ok(&["rollout", "undo", "hello", "--to-revision", "1", "--wait"]);
     assert!(machine.fails(&["rollout", "undo", "hello", "--to-revision", "99"]).contains("no revision 99"));
     let names = |pods: &Value| pods["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["name"].clone()).collect::<Vec<_>>();
     let before = names(&machine.json(&["get", "pods"]));
-    machine.ok(&["rollout", "restart", "hello", "--wait"]);
+    assert_eq!(machine.json(&["rollout", "restart", "hello", "--wait"])["deployments"], serde_json::json!(["hello"]));
     let after = names(&machine.json(&["get", "pods", "--field-selector", "status.phase=Running"]));
     assert!(after.iter().all(|name| !before.contains(name)), "{before:?} {after:?}");
-    machine.ok(&["rollout", "status", "hello"]);
+    assert_eq!(machine.json(&["rollout", "status", "hello"])["done"], true);
     assert_eq!(machine.get("hello.localhost", "/").await.0, 200);
 
     // Gone, with all that it owned.
@@ -106,6 +111,10 @@ async fn components_go_to_the_registry_and_come_back() {
     assert!(machine.ok(&["inspect", pinned]).contains("wasi:http/"));
     assert!(machine.ok(&["images"]).contains("hello"));
     assert!(machine.fails(&["pull", "hello:2"]).contains("hello:2"));
+    std::fs::write(&back, "mine").unwrap();
+    assert!(machine.fails(&["pull", "hello:1", back.to_str().unwrap()]).contains("--force"));
+    assert_eq!(std::fs::read(&back).unwrap(), b"mine");
+    assert_eq!(machine.json(&["pull", "hello:1", back.to_str().unwrap(), "--force"])["pinned"], pinned);
     machine.deploy("app: tagged\nimage: hello:1\nroute: tagged.localhost\n");
     assert_eq!(machine.get("tagged.localhost", "/").await.0, 200);
     let app = machine.json(&["get", "app", "tagged"]);
@@ -165,7 +174,7 @@ fn secrets_are_set_from_stdin_and_never_shown() {
     assert!(described.contains("DB_URL") && !described.contains("c2VjcmV0"), "h31: {described}");
     let data = machine.json(&["get", "secret", "wctl-secrets"])["data"]["DB_URL"].clone();
     assert_eq!(data, "cG9zdGdyZXM6Ly90b3A6c2VjcmV0QGRi", "its line end is dropped");
-    machine.ok(&["secret", "rm", "OTHER"]);
+    assert_eq!(machine.json(&["secret", "rm", "OTHER"])["names"], serde_json::json!(["OTHER"]));
     assert_eq!(machine.json(&["secret", "list"])["names"], serde_json::json!(["DB_URL"]));
     let output = machine.command(&["secret", "rm", "OTHER"]).output().unwrap();
     ended(&output, 1);
@@ -272,6 +281,7 @@ async fn a_plain_manifest_deploys() {
     ended(&output, 0);
     assert!(stdout(&output).contains("deployment plain is ready"), "{}", stdout(&output));
     machine.ok(&["get", "ingress", "plain"]);
+    assert!(machine.ok(&["rollout", "status", "plain"]).contains("plain is rolled out"), "a Deployment needs no app");
     assert_eq!(machine.get("plain.localhost", "/").await.0, 200);
     let output = input(&machine, &["deploy", "-"], manifest);
     assert!(stdout(&output).contains("deployment plain is unchanged"), "{}{}", stdout(&output), stderr(&output));
@@ -371,6 +381,9 @@ async fn a_server_that_is_not_ours_is_never_written_to() {
         let sentence = one_sentence(&output);
         assert!(sentence.contains("not a wctl server"), "{args:?}: {sentence}");
     }
-    let asked = asked.lock().unwrap();
-    assert!(!asked.is_empty() && asked.iter().all(|line| line.starts_with("GET /version")), "{asked:?}");
+    let only = asked.lock().unwrap().clone();
+    assert!(!only.is_empty() && only.iter().all(|line| line.starts_with("GET /version")), "{only:?}");
+    let output = wctl().arg("--data").arg(home.path()).args(["logs", "x"]).output().unwrap();
+    ended(&output, 1);
+    assert!(one_sentence(&output).contains("is it a wctl server?") && stdout(&output).is_empty(), "{}", stdout(&output));
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::value::duration;
 use super::Output;
+use super::value::duration;
 
 /// `wctl new`
 #[derive(Debug, Args)]
@@ -16,6 +16,9 @@ pub struct New {
     /// Language of the component
     #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
     pub lang: String,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `wctl build`
@@ -56,6 +59,9 @@ pub struct Pull {
     /// Write over a file that is there and holds something else
     #[arg(long)]
     pub force: bool,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `wctl inspect`
@@ -109,6 +115,9 @@ pub struct Login {
     /// Read the password from stdin
     #[arg(long)]
     pub password_stdin: bool,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `wctl prune`

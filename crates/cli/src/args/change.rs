@@ -48,6 +48,9 @@ pub struct Scale {
     /// Whether to wait.
     #[command(flatten)]
     pub wait: Wait,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `wctl secret`
@@ -65,6 +68,9 @@ pub enum SecretVerb {
     Set {
         /// Its name, as under `uses: secrets:`
         name: String,
+        /// How results are printed.
+        #[command(flatten)]
+        output: Output,
     },
     /// List the names, never the values
     #[command(visible_alias = "ls")]
@@ -78,6 +84,9 @@ pub enum SecretVerb {
         /// Their names
         #[arg(required = true)]
         names: Vec<String>,
+        /// How results are printed.
+        #[command(flatten)]
+        output: Output,
     },
 }
 
@@ -100,6 +109,9 @@ pub enum RolloutVerb {
         /// How long to wait
         #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
         timeout: Duration,
+        /// How results are printed.
+        #[command(flatten)]
+        output: Output,
     },
     /// List the revisions
     History {
@@ -124,6 +136,9 @@ pub enum RolloutVerb {
         /// Whether to wait.
         #[command(flatten)]
         wait: Wait,
+        /// How results are printed.
+        #[command(flatten)]
+        output: Output,
     },
     /// Replace all pods by fresh ones, one after the other
     Restart {
@@ -133,6 +148,9 @@ pub enum RolloutVerb {
         /// Whether to wait.
         #[command(flatten)]
         wait: Wait,
+        /// How results are printed.
+        #[command(flatten)]
+        output: Output,
     },
 }
 
@@ -153,4 +171,7 @@ pub struct Delete {
     /// It is no failure if they are not there
     #[arg(long)]
     pub ignore_not_found: bool,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
 }

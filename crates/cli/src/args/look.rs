@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Output;
 use super::value::duration;
+use super::{Lines, Output};
 
 /// `wctl get`
 #[derive(Debug, Args)]
@@ -77,6 +77,9 @@ pub struct Logs {
     /// With the time of each line
     #[arg(long)]
     pub timestamps: bool,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Lines,
 }
 
 /// `wctl events`

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::value::{duration, pair};
+use super::{Lines, Output};
 
 /// `wctl up`
 #[derive(Debug, Args)]
@@ -22,6 +23,9 @@ pub struct Up {
     /// How long the app may take to become ready
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub timeout: Duration,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Lines,
 }
 
 /// `wctl down`
@@ -30,11 +34,18 @@ pub struct Down {
     /// How long requests in flight may take to end
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// `wctl server`
 #[derive(Debug, Args)]
-pub struct Server {}
+pub struct Server {
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Lines,
+}
 
 /// `wctl node`
 #[derive(Debug, Args)]
@@ -54,4 +65,7 @@ pub struct Node {
     /// Labels of this node, by which apps choose it
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub label: Vec<(String, String)>,
+    /// How results are printed.
+    #[command(flatten)]
+    pub output: Lines,
 }

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, bail};
 use scheduler::kinds::{self, Kind};
+use serde_json::json;
 
-use crate::args::{Delete, Globals};
+use crate::args::{Delete, Format, Globals};
 use crate::cluster::{Cluster, Deadline, Until, name_of};
 use crate::exit::Usage;
 use crate::files::{self, Documents};
@@ -25,13 +26,22 @@ pub async fn run(globals: &Globals, delete: Delete) -> Result<()> {
         Some(kind) => by_name(&cluster, kind, &delete.names)?,
         None => by_files(&cluster, &delete.files)?,
     };
-    let mut missing = Vec::new();
+    let format = delete.output.output;
+    let (mut missing, mut items) = (Vec::new(), Vec::new());
     for Doomed { kind, namespace, name } in &doomed {
-        if cluster.delete(kind, namespace, name).await? {
-            print::line(format_args!("{} {name} is deleted", kind.singular));
-        } else {
-            missing.push(format!("{} {name} in namespace {namespace}", kind.singular));
+        let deleted = cluster.delete(kind, namespace, name).await?;
+        items.push(json!({"kind": kind.kind, "namespace": kind.namespaced.then_some(namespace), "name": name, "deleted": deleted}));
+        match format {
+            _ if !deleted => missing.push(format!("{} {name} in namespace {namespace}", kind.singular)),
+            // Each is told at once: a later one may be refused.
+            Format::Table | Format::Wide => print::line(format_args!("{} {name} is deleted", kind.singular)),
+            Format::Name => print::line(format_args!("{}/{name}", kind.singular)),
+            Format::Json | Format::Yaml => {}
         }
+    }
+    // What was there is deleted, whatever else was not.
+    if matches!(format, Format::Json | Format::Yaml) {
+        print::value(&json!({"items": items}), format)?;
     }
     if !missing.is_empty() && !delete.ignore_not_found {
         bail!("there is no {}", missing.join(" and no "));

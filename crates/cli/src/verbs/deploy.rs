@@ -20,20 +20,27 @@ pub struct How {
     pub dry_run: bool,
     /// Wait until this.
     pub wait: Option<Deadline>,
-    /// Print objects as JSON or YAML instead of sentences.
-    pub format: Format,
+    /// Sentences, or objects as JSON or YAML; nothing where the caller tells.
+    pub format: Option<Format>,
+}
+
+impl How {
+    /// Whether people read along.
+    fn says(&self) -> bool {
+        matches!(self.format, Some(Format::Table | Format::Wide))
+    }
 }
 
 /// Deploys the files, or the app.yaml of this folder.
 pub async fn run(globals: &Globals, deploy: args::Deploy) -> Result<()> {
     let paths = files::chosen(&deploy.files)?;
     let wait = deploy.wait.wait.unwrap_or_else(print::is_watched) && !deploy.dry_run;
-    let how = How { dry_run: deploy.dry_run, wait: wait.then(|| Deadline::after(deploy.wait.timeout)), format: deploy.output.output };
+    let how = How { dry_run: deploy.dry_run, wait: wait.then(|| Deadline::after(deploy.wait.timeout)), format: Some(deploy.output.output) };
     let documents = checked(&paths)?;
     let cluster = Cluster::connect_to_write(globals).await?;
     for written in documents_to(&cluster, documents, how).await? {
         let gateway = Home::of(globals)?.gateway(&cluster.endpoint);
-        if how.wait.is_some() && matches!(how.format, Format::Table | Format::Wide) {
+        if how.wait.is_some() && how.says() {
             urls::of_spec(&written["spec"], gateway.as_deref()).iter().for_each(print::line);
         }
     }
@@ -95,7 +102,7 @@ async fn missing(cluster: &Cluster, namespace: &str, spec: &AppSpec) -> Result<V
 async fn whole(cluster: &Cluster, app: App, how: How) -> Result<Value> {
     let planned = plan(cluster, app, !how.dry_run).await?;
     let Planned { name, namespace, old, new, diff, missing } = &planned;
-    let sentences = matches!(how.format, Format::Table | Format::Wide);
+    let sentences = how.says();
     if sentences {
         show(&planned);
     }
@@ -147,7 +154,8 @@ fn carry(old: &Value, new: &mut Value) {
     }
 }
 
-fn printed(object: &Value, format: Format) -> Result<()> {
+fn printed(object: &Value, format: Option<Format>) -> Result<()> {
+    let Some(format) = format else { return Ok(()) };
     if format == Format::Name {
         print::line(format_args!("{}/{}", object["kind"].as_str().unwrap_or_default().to_lowercase(), name_of(object)));
         return Ok(());
@@ -165,7 +173,7 @@ async fn objects(cluster: &Cluster, list: Vec<Object>, how: How) -> Result<Vec<V
         let (before, now) =
             if how.dry_run { (apply(cluster, object, true).await?.0, object.value.clone()) } else { apply(cluster, object, false).await? };
         match how.format {
-            Format::Table | Format::Wide => {
+            _ if how.says() => {
                 print::line(format_args!("{} {}{}", said(object), before.word(), if how.dry_run { " (dry run)" } else { "" }))
             }
             format => printed(&now, format)?,
@@ -175,7 +183,9 @@ async fn objects(cluster: &Cluster, list: Vec<Object>, how: How) -> Result<Vec<V
     if let Some(deadline) = how.wait {
         for object in list.iter().filter(|object| *object.kind == kinds::DEPLOYMENT) {
             follow::deployment(cluster, &object.namespace(cluster), name_of(&object.value), deadline).await?;
-            print::line(format_args!("{} is {}", said(object), print::good("ready")));
+            if how.says() {
+                print::line(format_args!("{} is {}", said(object), print::good("ready")));
+            }
         }
     }
     Ok(written)

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Read};
 use anyhow::{Context, Result, anyhow, bail};
 use artifact::credentials::Credential;
 use artifact::registry::Failure;
+use serde_json::json;
 
 use crate::args::{Globals, Login};
 use crate::exit::Usage;
@@ -38,8 +39,8 @@ pub async fn run(globals: &Globals, login: Login) -> Result<()> {
     })?;
     Home::of(globals)?.create()?;
     registry::credentials(globals)?.save(&host, &username, &password).with_context(|| format!("keeping the credentials of {host}"))?;
-    print::line(format_args!("logged in to {host} as {}", username));
-    Ok(())
+    let value = json!({"registry": host, "username": username});
+    print::outcome(login.output.output, format_args!("logged in to {host} as {username}"), &host, &value)
 }
 
 fn ask(prompt: &str) -> Result<String> {

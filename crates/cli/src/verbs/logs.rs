@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use scheduler::kinds;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::args::{Globals, Logs};
+use crate::args::{Globals, LineFormat, Logs};
 use crate::cluster::{Change, Cluster, Pick, code, name_of, path};
 use crate::print::{self, harmless_bytes};
 use crate::target::{Part, pods_of};
@@ -32,6 +32,8 @@ pub struct Cut {
     pub since: Option<u64>,
     /// With the time of each line.
     pub timestamps: bool,
+    /// As lines of text, or as JSON.
+    pub format: LineFormat,
 }
 
 /// Shows the log of a pod, or of all pods of an app or a service.
@@ -43,6 +45,7 @@ pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
         previous: logs.previous,
         since: logs.since.map(|since| since.as_secs().max(1)),
         timestamps: logs.timestamps,
+        format: logs.output.output,
     };
     let pod = logs.target.strip_prefix("pod/").unwrap_or(&logs.target);
     if !pod.contains('/') && cluster.get(&kinds::POD, &cluster.namespace, pod).await?.is_some() {
@@ -108,17 +111,27 @@ fn start(readers: &mut JoinSet<(String, Result<()>)>, known: &mut HashSet<String
 
 /// One pod's log to its end, each line after `prefix`.
 async fn one(cluster: Cluster, namespace: String, pod: String, cut: Cut, prefix: Option<String>) -> Result<()> {
-    let mut query =
-        vec![("follow", cut.follow.to_string()), ("previous", cut.previous.to_string()), ("timestamps", cut.timestamps.to_string())];
+    let timed = cut.timestamps || cut.format == LineFormat::Json;
+    let mut query = vec![("follow", cut.follow.to_string()), ("previous", cut.previous.to_string()), ("timestamps", timed.to_string())];
     query.extend(cut.tail.map(|lines| ("tailLines", lines.to_string())));
     query.extend(cut.since.map(|seconds| ("sinceSeconds", seconds.to_string())));
     let path = format!("{}/log", path(&kinds::POD, Some(&namespace), Some(&pod))?);
     let mut lines = cluster.stream(&path, &query, "*/*").await.with_context(|| format!("reading the log of pod {pod}"))?;
     let prefix = prefix.map(|name| format!("{} ", print::tinted(&name))).unwrap_or_default();
     while let Some(line) = line(&mut lines).await.with_context(|| format!("reading the log of pod {pod}"))? {
-        print::line(format_args!("{prefix}{}", harmless_bytes(&line)));
+        match cut.format {
+            LineFormat::Text => print::line(format_args!("{prefix}{}", harmless_bytes(&line))),
+            LineFormat::Json => print::record(&record(&namespace, &pod, &line)),
+        }
     }
     Ok(())
+}
+
+/// A line that starts with its time, for programs; JSON makes its control characters harmless.
+fn record(namespace: &str, pod: &str, line: &[u8]) -> Value {
+    let text = String::from_utf8_lossy(line);
+    let (time, text) = text.split_once(' ').unwrap_or((&text, ""));
+    json!({"type": "log", "time": time, "namespace": namespace, "pod": pod, "line": text})
 }
 
 /// The next line without its end; what is longer than [`LONGEST`] is given in pieces.
@@ -156,6 +169,12 @@ fn uid(pod: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_for_programs_has_its_time_apart() {
+        let record = record("default", "a-1", b"2026-01-02T03:04:05.678Z hi \x1b[2J there").to_string();
+        assert!(record.contains(r#""time":"2026-01-02T03:04:05.678Z""#) && record.contains("hi \\u001b[2J there"), "{record}");
+    }
 
     #[tokio::test]
     async fn h11_endless_lines_come_in_pieces() {

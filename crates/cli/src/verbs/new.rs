@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use crate::args::New;
 use crate::exit::Usage;
@@ -19,7 +20,7 @@ const RUST: [(&str, &str); 4] = [
 
 /// Writes the folder, whole or not at all.
 pub fn run(new: &New) -> Result<()> {
-    let New { name, lang } = new;
+    let New { name, lang, output } = new;
     check(name)?;
     if lang != "rust" {
         bail!(Usage(format!(
@@ -41,8 +42,10 @@ pub fn run(new: &New) -> Result<()> {
     };
     // Half a folder would only be in the way of the next try.
     write().inspect_err(|_| drop(fs::remove_dir_all(folder)))?;
-    print::line(format_args!("made {name}; run it with `wctl up {}`", folder.join("app.yaml").display()));
-    Ok(())
+    let file = folder.join("app.yaml");
+    let files: Vec<_> = RUST.iter().map(|(path, _)| folder.join(path)).collect();
+    let sentence = format!("made {name}; run it with `wctl up {}`", file.display());
+    print::outcome(output.output, sentence, file.display(), &json!({"app": name, "folder": folder, "files": files}))
 }
 
 /// The name becomes that of an app, a package and a host.

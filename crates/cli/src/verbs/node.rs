@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use kube::config::Kubeconfig;
 use serde_json::json;
 
-use crate::args::{self, Globals};
+use crate::args::{self, Globals, LineFormat};
 use crate::cluster::Cluster;
 use crate::exit::Usage;
 use crate::home::{self, HTTP, Home};
@@ -33,7 +33,10 @@ pub async fn run(globals: &Globals, args: args::Node) -> Result<()> {
     // A server on the same folder has its own run.json, which stays.
     let alone = if home.is_held()? { None } else { Some(Announced::new(&home, None, Some(&worker.url))?) };
     let announced = (Announced::new(&home.of_node(), None, Some(&worker.url))?, alone);
-    print::line(format_args!("node     {name} of {}\ngateway  {}", cluster.endpoint, worker.url));
+    match args.output.output {
+        LineFormat::Text => print::line(format_args!("node     {name} of {}\ngateway  {}", cluster.endpoint, worker.url)),
+        LineFormat::Json => print::record(&json!({"type": "started", "node": name, "api": cluster.endpoint, "gateway": worker.url})),
+    }
     tokio::select! {
         () = stop.cancelled() => {}
         failed = worker.failed() => return failed,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use artifact::Reference;
+use serde_json::json;
 
 use crate::args::{Globals, Pull};
 use crate::exit::Usage;
@@ -23,8 +24,9 @@ pub async fn run(globals: &Globals, pull: Pull) -> Result<()> {
         refuse_others(&file, &pulled.wasm)?;
     }
     write(&file, &pulled.wasm).with_context(|| format!("writing {}", file.display()))?;
-    print::line(format_args!("pulled {} to {}", reference.pinned(pulled.digest), file.display()));
-    Ok(())
+    let pinned = reference.pinned(pulled.digest).to_string();
+    let value = json!({"pinned": pinned, "file": file, "size": pulled.wasm.len()});
+    print::outcome(pull.output.output, format_args!("pulled {pinned} to {}", file.display()), file.display(), &value)
 }
 
 /// What was pulled before may be pulled again; anything else is somebody's.

@@ -17,28 +17,35 @@ use crate::time;
 /// Does what is asked.
 pub async fn run(globals: &Globals, rollout: Rollout) -> Result<()> {
     match rollout.verb {
-        RolloutVerb::Status { target, timeout } => status(globals, &Part::parse(&target)?, Deadline::after(timeout)).await,
-        RolloutVerb::History { target, revision, output } => history(globals, &Part::parse(&target)?, revision, output.output).await,
-        RolloutVerb::Undo { target, to_revision, wait } => {
-            undo::run(globals, &Part::parse(&target)?, to_revision, &wait, Format::Table).await
+        RolloutVerb::Status { target, timeout, output } => {
+            status(globals, &Part::parse(&target)?, Deadline::after(timeout), output.output).await
         }
-        RolloutVerb::Restart { target, wait } => restart(globals, &Part::parse(&target)?, &wait).await,
+        RolloutVerb::History { target, revision, output } => history(globals, &Part::parse(&target)?, revision, output.output).await,
+        RolloutVerb::Undo { target, to_revision, wait, output } => {
+            undo::run(globals, &Part::parse(&target)?, to_revision, &wait, output.output).await
+        }
+        RolloutVerb::Restart { target, wait, output } => restart(globals, &Part::parse(&target)?, &wait, output.output).await,
     }
 }
 
-async fn status(globals: &Globals, part: &Part, deadline: Deadline) -> Result<()> {
+async fn status(globals: &Globals, part: &Part, deadline: Deadline, format: Format) -> Result<()> {
     let cluster = Cluster::connect(globals).await?;
-    let app = if part.service.is_none() { cluster.get(&kinds::APP, &cluster.namespace, &part.app).await? } else { None };
-    match &app {
-        Some(app) => follow::app(&cluster, &cluster.namespace, &part.app, generation(app), deadline).await?,
+    let namespace = &cluster.namespace;
+    let app = if part.service.is_none() { cluster.get(&kinds::APP, namespace, &part.app).await? } else { None };
+    let generation = match &app {
+        Some(app) => {
+            follow::app(&cluster, namespace, &part.app, generation(app), deadline).await?;
+            generation(app)
+        }
         // A service, or a Deployment that belongs to no app.
         None => {
             let deployment = part.deployment(&cluster).await?;
-            follow::deployment(&cluster, &cluster.namespace, name_of(&deployment), deadline).await?;
+            follow::deployment(&cluster, namespace, name_of(&deployment), deadline).await?;
+            generation(&deployment)
         }
-    }
-    print::line(format_args!("{part} is rolled out"));
-    Ok(())
+    };
+    let value = json!({"of": part.to_string(), "namespace": namespace, "generation": generation, "done": true});
+    print::outcome(format, format_args!("{part} is rolled out"), part, &value)
 }
 
 async fn history(globals: &Globals, part: &Part, revision: Option<i64>, format: Format) -> Result<()> {
@@ -100,7 +107,7 @@ fn images(spec: &Value, part: &Part, format: Format) -> String {
         .join(" ")
 }
 
-async fn restart(globals: &Globals, part: &Part, wait: &Wait) -> Result<()> {
+async fn restart(globals: &Globals, part: &Part, wait: &Wait, format: Format) -> Result<()> {
     let deadline = Deadline::after(wait.timeout);
     let cluster = Cluster::connect_to_write(globals).await?;
     let deployments = part.deployments(&cluster).await?;
@@ -108,13 +115,27 @@ async fn restart(globals: &Globals, part: &Part, wait: &Wait) -> Result<()> {
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}});
     for deployment in &deployments {
         cluster.merge(&kinds::DEPLOYMENT, &cluster.namespace, name_of(deployment), None, &patch).await?;
-        print::line(format_args!("{} restarts", part_of(deployment)));
+        if matches!(format, Format::Table | Format::Wide) {
+            print::line(format_args!("{} restarts", part_of(deployment)));
+        }
     }
-    if wait.wait.unwrap_or_else(print::is_watched) {
+    let waited = wait.wait.unwrap_or_else(print::is_watched);
+    if waited {
         for deployment in &deployments {
             follow::deployment(&cluster, &cluster.namespace, name_of(deployment), deadline).await?;
         }
-        print::line(format_args!("{part} is ready"));
+    }
+    let names: Vec<&str> = deployments.iter().map(name_of).collect();
+    match format {
+        Format::Table | Format::Wide if waited => print::line(format_args!("{part} is ready")),
+        Format::Table | Format::Wide => {}
+        Format::Name => names.iter().for_each(|name| print::line(format_args!("deployment.apps/{name}"))),
+        Format::Json | Format::Yaml => {
+            print::value(
+                &json!({"of": part.to_string(), "namespace": cluster.namespace, "deployments": names, "at": now, "ready": waited}),
+                format,
+            )?;
+        }
     }
     Ok(())
 }

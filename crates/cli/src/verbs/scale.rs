@@ -19,10 +19,13 @@ pub async fn run(globals: &Globals, scale: Scale) -> Result<()> {
     let (name, replicas) = (name_of(&deployment).to_owned(), scale.replicas);
     let patch = json!({"spec": {"replicas": replicas}});
     cluster.merge(&kinds::DEPLOYMENT, &cluster.namespace, &name, Some("scale"), &patch).await?;
-    print::note(format_args!("{} is asked for {replicas} replicas", part_of(&deployment)));
-    if scale.wait.wait.unwrap_or_else(print::is_watched) {
+    let said = part_of(&deployment);
+    let waited = scale.wait.wait.unwrap_or_else(print::is_watched);
+    if waited {
+        print::note(format_args!("{said} is asked for {replicas} replicas"));
         follow::deployment(&cluster, &cluster.namespace, &name, deadline).await?;
-        print::line(format_args!("{} has {replicas} replicas", part_of(&deployment)));
     }
-    Ok(())
+    let sentence = if waited { format!("{said} has {replicas} replicas") } else { format!("{said} is asked for {replicas} replicas") };
+    let value = json!({"deployment": name, "namespace": cluster.namespace, "replicas": replicas, "ready": waited});
+    print::outcome(scale.output.output, sentence, format_args!("deployment.apps/{name}"), &value)
 }

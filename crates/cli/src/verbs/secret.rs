@@ -20,13 +20,13 @@ const LARGEST: u64 = 256 * 1024;
 /// Sets, lists or removes.
 pub async fn run(globals: &Globals, secret: Secret) -> Result<()> {
     match secret.verb {
-        SecretVerb::Set { name } => set(globals, &name).await,
+        SecretVerb::Set { name, output } => set(globals, &name, output.output).await,
         SecretVerb::List { output } => list(globals, output.output).await,
-        SecretVerb::Rm { names } => remove(globals, &names).await,
+        SecretVerb::Rm { names, output } => remove(globals, &names, output.output).await,
     }
 }
 
-async fn set(globals: &Globals, name: &str) -> Result<()> {
+async fn set(globals: &Globals, name: &str, format: Format) -> Result<()> {
     check(name)?;
     let value = read_value(name)?;
     let cluster = Cluster::connect_to_write(globals).await?;
@@ -40,8 +40,8 @@ async fn set(globals: &Globals, name: &str) -> Result<()> {
         object["data"] = patch["data"].clone();
         cluster.create(&kinds::SECRET, namespace, &object, false).await?;
     }
-    print::line(format_args!("secret {name} is set in namespace {namespace}"));
-    Ok(())
+    let value = json!({"namespace": namespace, "name": name});
+    print::outcome(format, format_args!("secret {name} is set in namespace {namespace}"), name, &value)
 }
 
 async fn list(globals: &Globals, format: Format) -> Result<()> {
@@ -60,7 +60,7 @@ async fn list(globals: &Globals, format: Format) -> Result<()> {
     Ok(())
 }
 
-async fn remove(globals: &Globals, wanted: &[String]) -> Result<()> {
+async fn remove(globals: &Globals, wanted: &[String], format: Format) -> Result<()> {
     let cluster = Cluster::connect_to_write(globals).await?;
     let there = names(&cluster).await?;
     if let Some(missing) = wanted.iter().find(|name| !there.contains(name)) {
@@ -68,8 +68,9 @@ async fn remove(globals: &Globals, wanted: &[String]) -> Result<()> {
     }
     let nulls: serde_json::Map<_, _> = wanted.iter().map(|name| (name.clone(), Value::Null)).collect();
     cluster.merge(&kinds::SECRET, &cluster.namespace, SECRETS, None, &json!({"data": nulls})).await?;
-    wanted.iter().for_each(|name| print::line(format_args!("secret {name} is removed from namespace {}", cluster.namespace)));
-    Ok(())
+    let namespace = &cluster.namespace;
+    let sentences: Vec<String> = wanted.iter().map(|name| format!("secret {name} is removed from namespace {namespace}")).collect();
+    print::outcome(format, sentences.join("\n"), wanted.join("\n"), &json!({"namespace": namespace, "names": wanted}))
 }
 
 async fn names(cluster: &Cluster) -> Result<Vec<String>> {

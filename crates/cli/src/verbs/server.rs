@@ -1,14 +1,15 @@
 //! `wctl server`: the control plane alone.
 
 use anyhow::Result;
+use serde_json::json;
 
-use crate::args::{self, Globals};
+use crate::args::{self, Globals, LineFormat};
 use crate::home::{self, API, Home};
 use crate::machine::{self, Announced};
 use crate::{print, signals};
 
 /// Runs until a signal.
-pub async fn run(globals: &Globals, _: args::Server) -> Result<()> {
+pub async fn run(globals: &Globals, args: args::Server) -> Result<()> {
     let home = Home::of(globals)?;
     home::refuse_if_held(&home)?;
     let listener = home::listen(globals.api.as_deref().unwrap_or(API), "API", "--api")?;
@@ -16,7 +17,10 @@ pub async fn run(globals: &Globals, _: args::Server) -> Result<()> {
     let stop = signals::stop(&home);
     let (mut control, ()) = machine::control(globals, &home, listener, |_| ()).await?;
     let announced = Announced::new(&home, Some(&control.url), None)?;
-    print::line(format_args!("API      {}\ndata     {}", control.url, home.path.display()));
+    match args.output.output {
+        LineFormat::Text => print::line(format_args!("API      {}\ndata     {}", control.url, home.path.display())),
+        LineFormat::Json => print::record(&json!({"type": "started", "api": control.url, "data": home.path})),
+    }
     print::note("start a node with `wctl node`; stop with Ctrl-C");
     let done = tokio::select! {
         () = stop.cancelled() => Ok(()),

@@ -11,10 +11,10 @@ use runtime::node;
 use scheduler::auth::Identity;
 use scheduler::kinds;
 use scheduler::names::{APP, DEFAULT_NAMESPACE};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Format, Globals, Up};
+use crate::args::{Format, Globals, LineFormat, Up};
 use crate::cluster::{Change, Cluster, Deadline, Pick};
 use crate::exit::Silent;
 use crate::files::Documents;
@@ -34,7 +34,7 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
     // Mistakes are told before anything is started.
     let documents = deploy::parsed(&files)?;
     if up.detach {
-        return detached(globals, &home, documents, up.timeout).await;
+        return detached(globals, &home, documents, &up).await;
     }
     home::refuse_if_held(&home)?;
     let api = home::listen(globals.api.as_deref().unwrap_or(API), "API", "--api")?;
@@ -49,8 +49,8 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
     let config = node::Config::new(name, home.node());
     let mut worker = machine::worker(&home, config, http, client, control.cluster.registry.clone()).await?;
     let announced = Announced::new(&home, Some(&control.url), Some(&worker.url))?;
-    print::line(format_args!("API      {}\ngateway  {}\ndata     {}", control.url, worker.url, home.path.display()));
-    let done = on(&mut control, &mut worker, documents, up.timeout, &stop).await;
+    started(&control.url, &worker.url, &home, up.output.output);
+    let done = on(&mut control, &mut worker, documents, &up, &stop).await;
     drop(announced);
     // The node drains while its server is still there to hear of it.
     let drained = worker.end().await;
@@ -60,20 +60,14 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
 }
 
 /// What happens between start and stop.
-async fn on(
-    control: &mut Control,
-    worker: &mut Worker,
-    documents: Option<Documents>,
-    timeout: Duration,
-    stop: &CancellationToken,
-) -> Result<()> {
+async fn on(control: &mut Control, worker: &mut Worker, documents: Option<Documents>, up: &Up, stop: &CancellationToken) -> Result<()> {
     let (cluster, gateway, handle) = (control.cluster.clone(), worker.url.clone(), worker.handle.clone());
-    let shown = tokio::spawn(show(cluster.clone(), stop.clone()));
+    let shown = tokio::spawn(show(cluster.clone(), up.output.output, stop.clone()));
     let done = tokio::select! {
         () = stop.cancelled() => Ok(()),
         failed = control.failed() => failed,
         failed = worker.failed() => failed,
-        deployed = work(&cluster, &gateway, &handle, documents, timeout) => deployed.map(|never| match never {}),
+        deployed = work(&cluster, &gateway, &handle, documents, up) => deployed.map(|never| match never {}),
     };
     shown.abort();
     done
@@ -85,22 +79,40 @@ async fn work(
     gateway: &str,
     handle: &node::Handle,
     documents: Option<Documents>,
-    timeout: Duration,
+    up: &Up,
 ) -> Result<std::convert::Infallible> {
-    let deadline = Deadline::after(timeout);
     let apps = match documents {
-        Some(documents) => {
-            let how = How { dry_run: false, wait: Some(deadline), format: Format::Table };
-            deploy::documents_to(cluster, documents, how).await?
-        }
+        Some(documents) => deployed(cluster, documents, up).await?,
         None => cluster.items(&kinds::APP, None, &Pick::default()).await?,
     };
     if apps.is_empty() {
         print::note("nothing is deployed yet; deploy with `wctl deploy app.yaml`");
     }
     print::note("stop with Ctrl-C");
-    tell::apps(&routed(apps), gateway, Some(handle), timeout).await;
+    let told = tell::How { gateway, handle: Some(handle), at_most: up.timeout, format: up.output.output };
+    told.apps(&routed(apps)).await;
     std::future::pending().await
+}
+
+/// Deploys and waits; answers the objects as they were written.
+async fn deployed(cluster: &Cluster, documents: Documents, up: &Up) -> Result<Vec<Value>> {
+    let text = up.output.output == LineFormat::Text;
+    let how = How { dry_run: false, wait: Some(Deadline::after(up.timeout)), format: text.then_some(Format::Table) };
+    let objects = deploy::documents_to(cluster, documents, how).await?;
+    if !text {
+        for object in &objects {
+            print::record(&json!({"type": "deployed", "object": object}));
+        }
+    }
+    Ok(objects)
+}
+
+/// Where the server is, and the gateway, and what they keep.
+fn started(api: &str, gateway: &str, home: &Home, format: LineFormat) {
+    match format {
+        LineFormat::Text => print::line(format_args!("API      {api}\ngateway  {gateway}\ndata     {}", home.path.display())),
+        LineFormat::Json => print::record(&json!({"type": "started", "api": api, "gateway": gateway, "data": home.path})),
+    }
 }
 
 /// The Apps among what was deployed.
@@ -109,8 +121,8 @@ fn routed(objects: Vec<Value>) -> Vec<Value> {
 }
 
 /// Events and logs of all apps, until the end.
-async fn show(cluster: Cluster, stop: CancellationToken) {
-    let cut = logs::Cut { follow: true, tail: Some(0), ..logs::Cut::default() };
+async fn show(cluster: Cluster, format: LineFormat, stop: CancellationToken) {
+    let cut = logs::Cut { follow: true, tail: Some(0), format, ..logs::Cut::default() };
     let logs = async {
         while let Err(error) = logs::all(&cluster, None, Pick::labels(APP), cut.clone()).await {
             tracing::debug!("following logs: {}", print::chain(&error));
@@ -118,7 +130,7 @@ async fn show(cluster: Cluster, stop: CancellationToken) {
         }
     };
     let events = async {
-        while let Err(error) = follow_events(&cluster).await {
+        while let Err(error) = follow_events(&cluster, format).await {
             tracing::debug!("following events: {}", print::chain(&error));
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -129,21 +141,24 @@ async fn show(cluster: Cluster, stop: CancellationToken) {
     }
 }
 
-async fn follow_events(cluster: &Cluster) -> Result<()> {
+async fn follow_events(cluster: &Cluster, format: LineFormat) -> Result<()> {
     use futures::StreamExt;
     let list = cluster.list(&kinds::EVENT, None, &Pick::default()).await?;
     let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
     let mut changes = cluster.watch(&kinds::EVENT, None, &Pick::default(), &version, false).await?;
     while let Some(change) = changes.next().await {
         if let Change::Is(event) = change? {
-            print::line(events::sentence(&event));
+            match format {
+                LineFormat::Text => print::line(events::sentence(&event)),
+                LineFormat::Json => print::record(&json!({"type": "event", "event": event})),
+            }
         }
     }
     bail!("the watch ended")
 }
 
 /// Starts the same in the background unless it runs already, and deploys from here, where a person can see it.
-async fn detached(globals: &Globals, home: &Home, documents: Option<Documents>, timeout: Duration) -> Result<()> {
+async fn detached(globals: &Globals, home: &Home, documents: Option<Documents>, up: &Up) -> Result<()> {
     if !home.is_held()? {
         home.create()?;
         let mut child = background::start(home, &arguments(globals, home))?;
@@ -152,14 +167,14 @@ async fn detached(globals: &Globals, home: &Home, documents: Option<Documents>, 
     }
     let running = home.running()?.context("another wctl is just starting or ending on this data folder; try again")?;
     let (api, gateway) = (running.api.unwrap_or_default(), running.http.unwrap_or_default());
-    print::line(format_args!("API      {api}\ngateway  {gateway}\ndata     {}", home.path.display()));
+    started(&api, &gateway, home, up.output.output);
     let Some(documents) = documents else { return Ok(()) };
     let here = Globals { data: Some(home.path.clone()), api: None, ..globals.clone() };
     let cluster = Cluster::connect_to_write(&here).await?;
-    let how = How { dry_run: false, wait: Some(Deadline::after(timeout)), format: Format::Table };
-    let apps = deploy::documents_to(&cluster, documents, how).await.context("it runs on; `wctl down` stops it")?;
+    let apps = deployed(&cluster, documents, up).await.context("it runs on; `wctl down` stops it")?;
     // Which of them do not answer is told already.
-    if tell::apps(&routed(apps), &gateway, None, timeout).await { Ok(()) } else { bail!(Silent(1)) }
+    let told = tell::How { gateway: &gateway, handle: None, at_most: up.timeout, format: up.output.output };
+    if told.apps(&routed(apps)).await { Ok(()) } else { bail!(Silent(1)) }
 }
 
 /// The command line of the process in the background: the same without files and without `-d`.
