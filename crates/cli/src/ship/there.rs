@@ -35,6 +35,10 @@ fn problem(app: &App, service: &str, origin: &Origin) -> Option<String> {
             let folder = beside(app, &build.path);
             (!folder.is_dir()).then(|| format!("the folder to build for {service}, {}, is not there", folder.display()))
         }
+        Origin::Files(path) => {
+            let folder = beside(app, path);
+            (!folder.is_dir()).then(|| format!("the folder of files of {service}, {}, is not there", folder.display()))
+        }
     }
 }
 
