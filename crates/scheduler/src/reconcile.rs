@@ -37,6 +37,10 @@ pub trait AppWriter: Send + Sync + 'static {
     /// Changes nothing and answers [`Written::Stale`] when the App's generation is no longer `generation`: somebody deployed
     /// meanwhile. A deploy by a person takes the annotation away.
     async fn roll_back(&self, namespace: &str, app: &str, generation: i64, revision: i64, why: &str) -> Result<Written, String>;
+
+    /// Makes what the App stands for and is no longer there, in one commit; what is there stays as it is.
+    /// Changes nothing and answers [`Written::Stale`] when the App's generation is no longer `generation`.
+    async fn remake(&self, namespace: &str, app: &str, generation: i64) -> Result<Written, String>;
 }
 
 /// What became of a write of an App.

@@ -32,6 +32,10 @@ impl AppWriter for NoApps {
     async fn roll_back(&self, _: &str, app: &str, _: i64, _: i64, _: &str) -> Result<Written, String> {
         Err(format!("{app} should not be rolled back"))
     }
+
+    async fn remake(&self, _: &str, app: &str, _: i64) -> Result<Written, String> {
+        Err(format!("{app} should not be made again"))
+    }
 }
 
 struct Cluster {

@@ -198,8 +198,41 @@ pub(super) async fn removals(api: &Api, app: &Object) -> Result<Vec<Write>> {
     Ok(writes)
 }
 
+/// What an App stands for and is not there, to be made again; nothing else of it changes.
+pub(super) async fn missing(api: &Api, app: &Object) -> Result<Vec<Write>> {
+    let mut absent = Vec::new();
+    for child in expand(app)? {
+        match current(api, &child).await? {
+            (_, None) => absent.push(child),
+            (kind, Some(live)) if live.controller_uid() != Some(app.uid()) => return Err(taken(kind, &live)),
+            _ => {}
+        }
+    }
+    if absent.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut writes = Vec::new();
+    for child in &absent {
+        writes.extend(child_write(api, &Identity::admin(), app, child, None).await?);
+    }
+    writes.extend(claims::writes(api, app, &absent, &[]).await?);
+    writes.extend(policy::quota(api, app.namespace(), &absent.iter().collect::<Vec<_>>()).await?);
+    writes.extend(admit::namespace_is_there(api, app).await?);
+    Ok(writes)
+}
+
 #[async_trait]
 impl AppWriter for Api {
+    async fn remake(&self, namespace: &str, app: &str, generation: i64) -> std::result::Result<Written, String> {
+        let mut tries = Tries::default();
+        loop {
+            match remake_once(self, namespace, app, generation).await {
+                Err(refusal) if tries.again(&refusal).await => {}
+                done => return done.map_err(|refusal| refusal.message),
+            }
+        }
+    }
+
     async fn roll_back(
         &self,
         namespace: &str,
@@ -216,6 +249,19 @@ impl AppWriter for Api {
             }
         }
     }
+}
+
+async fn remake_once(api: &Api, namespace: &str, name: &str, generation: i64) -> Result<Written> {
+    let refusal = |e| reply::refusal(&APP, name, e);
+    let found = api.0.objects.get(&APP, namespace, name).await.map_err(refusal)?;
+    let Some(app) = found.filter(|app| app.generation() == generation) else { return Ok(Written::Stale) };
+    let mut writes = missing(api, &app).await?;
+    if !writes.is_empty() {
+        // An App that is deleted meanwhile must not leave orphans.
+        writes.push(Write::same(&APP, &app));
+        api.0.objects.commit(writes).await.map_err(refusal)?;
+    }
+    Ok(Written::Done)
 }
 
 async fn roll_back_once(api: &Api, namespace: &str, name: &str, generation: i64, revision: i64, why: &str) -> Result<Written> {

@@ -153,6 +153,9 @@ async fn put(api: &Api, who: &crate::auth::Identity, manner: Manner, target: &Ta
         object.stamp_changed(old);
     }
     if object == *old {
+        if kind == &APP && target.part.is_empty() && !manner.dry_run {
+            repair(api, old).await?;
+        }
         return Ok(Done { object, warnings, created: false });
     }
     let mut writes = writes(api, who, kind, &object, old).await?;
@@ -190,6 +193,16 @@ async fn writes(api: &Api, who: &crate::auth::Identity, kind: &'static Kind, obj
         writes.extend(apps::write_through(api, object).await?);
     }
     Ok(writes)
+}
+
+/// Who deploys an App unchanged wants it whole.
+async fn repair(api: &Api, app: &Object) -> Result<()> {
+    let mut writes = apps::missing(api, app).await?;
+    if writes.is_empty() {
+        return Ok(());
+    }
+    writes.push(Write::same(&APP, app));
+    api.0.objects.commit(writes).await.map_err(|e| reply::refusal(&APP, app.name(), e)).map(drop)
 }
 
 /// The old object with a new status.

@@ -194,6 +194,12 @@ impl Snapshot {
             "Namespace" if meta.deleting => units.push(Unit::Namespace(id.key.name.clone())),
             _ => {}
         }
+        // An App makes again what it stands for, and is not ready meanwhile.
+        if matches!(id.kind, "Deployment" | "Service" | "Ingress")
+            && let Some(owner) = meta.owner.as_ref().filter(|owner| &*owner.kind == "App")
+        {
+            units.push(Unit::App(id.key.sibling(&owner.name)));
+        }
         // Said again once it is forgotten, as long as it holds.
         if id.kind == "Event" && id.key.name.contains(TAKEN_ROUTES) {
             units.push(Unit::Routes);

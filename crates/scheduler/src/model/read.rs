@@ -2,6 +2,8 @@
 
 use super::parts::*;
 use super::{Resources, parse_cpu, parse_memory};
+mod app;
+
 use crate::kinds::{self, Kind};
 use crate::{names, routes};
 use serde_json::Value;
@@ -42,7 +44,7 @@ pub enum Thing {
 pub fn read(kind: &'static Kind, object: &Value, now: Duration) -> Thing {
     let meta = meta(object);
     match kind.kind {
-        _ if *kind == kinds::APP => Thing::App(app(meta, object)),
+        _ if *kind == kinds::APP => Thing::App(app::app(meta, object)),
         _ if *kind == kinds::DEPLOYMENT => Thing::Deployment(deployment(meta, object, now)),
         _ if *kind == kinds::REPLICA_SET => Thing::ReplicaSet(replica_set(meta, object)),
         _ if *kind == kinds::POD => Thing::Pod(pod(meta, object, now)),
@@ -160,34 +162,6 @@ fn meta(object: &Value) -> Meta {
 fn owner(references: &[Value]) -> Option<Owner> {
     let reference = references.iter().find(|r| flag(r, "/controller")).or_else(|| references.first())?;
     Some(Owner { kind: text(reference, "/kind").into(), name: text(reference, "/name").into(), uid: text(reference, "/uid").into() })
-}
-
-fn app(meta: Meta, object: &Value) -> App {
-    let services = object.pointer("/spec/services").and_then(Value::as_object);
-    App {
-        meta,
-        services: services.map_or(1, serde_json::Map::len),
-        rolled_back: annotation(object, names::ROLLED_BACK).map(Name::from),
-        status: app_status(&object["status"]),
-    }
-}
-
-fn app_status(status: &Value) -> AppStatus {
-    let services = status.get("services").and_then(Value::as_object);
-    let one = |value: &Value| ServiceStatus {
-        ready: count(value, "/ready"),
-        desired: count(value, "/desired"),
-        updated: count(value, "/updated"),
-        revision: u64::try_from(int(value, "/revision")).unwrap_or(0),
-    };
-    AppStatus {
-        phase: Phase::parse(text(status, "/phase")),
-        observed: int(status, "/observedGeneration"),
-        good: status.get("goodGeneration").and_then(Value::as_i64),
-        services: services.into_iter().flatten().map(|(name, value)| (name.clone(), one(value))).collect(),
-        waiting: items(status, "/waiting").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        message: text(status, "/message").to_owned(),
-    }
 }
 
 fn share(value: Option<&Value>, default: Share) -> Share {

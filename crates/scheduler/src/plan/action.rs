@@ -120,6 +120,15 @@ pub enum Action {
         /// A sentence.
         why: Name,
     },
+    /// Make again what an App stands for and is no longer there.
+    Remake {
+        /// Which.
+        app: Key,
+        /// Only if this is still its generation.
+        generation: i64,
+        /// What is missing: a sentence.
+        why: Name,
+    },
     /// Remove an object.
     Delete {
         /// Which.

@@ -2,8 +2,9 @@
 
 use super::Action;
 use super::draft::{Draft, Outcome};
-use crate::model::{App, AppStatus, Key, Name, ObjectId, OnFailure, Phase, ServiceStatus, Unit};
+use crate::model::{App, AppStatus, Key, Name, ObjectId, OnFailure, Phase, ServiceStatus, Snapshot, Unit};
 use crate::names;
+use std::time::Duration;
 
 pub(super) fn plan(draft: &mut Draft, key: &Key) {
     let Some(app) = draft.snapshot.apps.get(key) else { return };
@@ -15,6 +16,7 @@ pub(super) fn plan(draft: &mut Draft, key: &Key) {
     let back = view.way_back();
     let status = view.status(back);
     let message = status.message.clone();
+    let missing = view.missing.clone();
     let about = ObjectId { kind: "App", key: key.clone() };
     if let Some(to) = back {
         let why = Name::from(message.as_str());
@@ -27,6 +29,15 @@ pub(super) fn plan(draft: &mut Draft, key: &Key) {
         draft.tell(&unit, about, "Failed", true, message);
     } else if status.phase != app.status.phase && status.phase == Phase::Ready {
         draft.tell(&unit, about, "Ready", false, message);
+    }
+    // A generation that was seen before was there as a whole; of a new one not all may have been told yet.
+    if !missing.is_empty() && app.status.observed == app.meta.generation && !draft.snapshot.is_going(&key.namespace) {
+        let why = missing.join("; ");
+        if !app.status.waiting.contains(&missing[0]) {
+            draft.tell(&unit, ObjectId { kind: "App", key: key.clone() }, "Missing", true, why.clone());
+        }
+        draft.act(&unit, Action::Remake { app: key.clone(), generation: app.meta.generation, why: why.as_str().into() });
+        draft.wake(&unit, draft.now + AGAIN);
     }
     for message in status.waiting.clone() {
         draft.wait(ObjectId { kind: "App", key: key.clone() }, message);
@@ -41,6 +52,8 @@ struct View<'d> {
     services: Vec<(String, &'d Key, &'d Outcome)>,
     /// Generations that can come back.
     kept: Vec<i64>,
+    /// What it stands for and is not there, or not its own: a sentence each.
+    missing: Vec<String>,
 }
 
 impl<'d> View<'d> {
@@ -53,7 +66,8 @@ impl<'d> View<'d> {
             Some((service, &id.key, draft.outcomes.get(&id.key)?))
         });
         let kept = children().filter(|id| id.kind == "ControllerRevision").filter_map(|id| Some(snapshot.revisions.get(&id.key)?.number));
-        View { app, services: deployments.collect(), kept: kept.collect() }
+        let missing = app.parts.iter().filter_map(|id| lacks(draft.snapshot, app, id)).collect();
+        View { app, services: deployments.collect(), kept: kept.collect(), missing }
     }
 
     fn all(&self, test: impl Fn(&Outcome) -> bool) -> bool {
@@ -79,7 +93,8 @@ impl<'d> View<'d> {
         let waiting: Vec<String> = if matches!(phase, Phase::Ready | Phase::RolledBack) {
             Vec::new()
         } else {
-            self.services.iter().flat_map(|(_, key, o)| o.waiting.iter().map(move |line| format!("{}: {line}", key.name))).collect()
+            let services = self.services.iter().flat_map(|(_, key, o)| o.waiting.iter().map(move |line| format!("{}: {line}", key.name)));
+            self.missing.iter().cloned().chain(services).collect()
         };
         AppStatus {
             phase,
@@ -92,7 +107,7 @@ impl<'d> View<'d> {
     }
 
     fn phase(&self, back: Option<i64>) -> Phase {
-        if self.all(|o| o.complete) {
+        if self.missing.is_empty() && self.all(|o| o.complete) {
             return if self.app.rolled_back.is_some() { Phase::RolledBack } else { Phase::Ready };
         }
         if self.late().is_some() && back.is_none() { Phase::Failed } else { Phase::Progressing }
@@ -105,12 +120,26 @@ impl<'d> View<'d> {
             (Phase::RolledBack, _, Some(why)) => format!("rolled back: {why}"),
             (Phase::Failed, ..) => failure,
             (Phase::Ready, ..) => "all services are ready".to_owned(),
+            _ if !self.missing.is_empty() => self.missing.join("; "),
             (_, _, Some(why)) => format!("rolling back: {why}"),
             _ => {
                 let ready = self.services.iter().filter(|(.., o)| o.complete).count();
                 format!("{ready} of {} services are ready", self.services.len().max(self.app.services))
             }
         }
+    }
+}
+
+/// How long until an App looks again whether what is in its way has gone.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What is wrong with one of the objects that an App stands for.
+fn lacks(snapshot: &Snapshot, app: &App, id: &ObjectId) -> Option<String> {
+    let kind = id.kind.to_ascii_lowercase();
+    match snapshot.meta(id) {
+        None => Some(format!("{kind} {} is gone and is made again", id.key.name)),
+        Some(meta) if meta.owner.as_ref().is_some_and(|owner| owner.uid == app.meta.uid) => None,
+        Some(_) => Some(format!("{kind} {} is not the app's own; delete it, and the app makes its own", id.key.name)),
     }
 }
 

@@ -53,6 +53,7 @@ impl fmt::Display for Action {
                 write!(f, "node {node} is {}: {why}", if *ready == NodeReady::Lost { "lost" } else { "back" })
             }
             Action::RollBack { app, to, why, .. } => write!(f, "roll back app {app} to {to}: {why}"),
+            Action::Remake { app, why, .. } => write!(f, "make again what app {app} stands for: {why}"),
             Action::Delete { object, why } => write!(f, "delete {} {}: {why}", lower(object.kind), object.key),
             Action::Tell { about, reason, message, .. } => write!(f, "event {reason} {} {}: {message}", lower(about.kind), about.key),
         }

@@ -123,7 +123,21 @@ impl Hands {
             applied.written.extend(written);
             applied.removed.extend(removed);
         }
+        // Last: that something is missing is told even if it cannot be made again.
+        for action in &actions {
+            if let Action::Remake { app, generation, .. } = action {
+                self.remake(app, *generation).await?;
+            }
+        }
         Ok(())
+    }
+
+    async fn remake(&self, app: &Key, generation: i64) -> Result<()> {
+        match self.apps.remake(&app.namespace, &app.name, generation).await {
+            Ok(Written::Done) => Ok(()),
+            Ok(Written::Stale) => Err(conflict("App", app)),
+            Err(error) => Err(Error::Invalid(format!("making again what app {app} stands for: {error}"))),
+        }
     }
 
     async fn roll_back(&self, app: &Key, generation: i64, to: i64, why: &str) -> Result<()> {

@@ -61,7 +61,8 @@ fn reads_of(action: &Action, snapshot: &Snapshot) -> Vec<ObjectId> {
         }
         Action::MarkNode { node, .. } => vec![node_id(node)],
         Action::Delete { object, .. } => owner_of(object, snapshot).into_iter().collect(),
-        Action::Resolve { .. } | Action::RollBack { .. } | Action::FinishPod { .. } | Action::Tell { .. } => Vec::new(),
+        Action::Resolve { .. } | Action::RollBack { .. } | Action::Remake { .. } => Vec::new(),
+        Action::FinishPod { .. } | Action::Tell { .. } => Vec::new(),
     }
 }
 
@@ -143,7 +144,7 @@ impl Batch<'_, '_> {
             Action::Delete { object, .. } => self.delete(object)?,
             Action::Tell { about, reason, message, warning, name } => self.tell(about, reason, message, *warning, name.as_deref()),
             // Not commits of their own: the shell sees to them.
-            Action::Resolve { .. } | Action::RollBack { .. } => {}
+            Action::Resolve { .. } | Action::RollBack { .. } | Action::Remake { .. } => {}
         }
         Ok(())
     }

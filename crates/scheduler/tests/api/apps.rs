@@ -211,3 +211,32 @@ async fn a_dry_run_of_an_app_checks_its_children_and_keeps_nothing() {
     client.post(DEPLOYMENTS, deployment("shop-user")).await.ok();
     client.put(&format!("{APPS}/shop?dryRun=All"), shop()).await.refused(409, "AlreadyExists");
 }
+
+#[tokio::test]
+async fn deploying_an_unchanged_app_makes_again_what_was_deleted_of_it() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    let path = format!("{APPS}/shop");
+    let made = client.put(&path, shop()).await.ok();
+    let ingress = "/apis/networking.k8s.io/v1/namespaces/default/ingresses/shop-user";
+    let lost = [format!("{DEPLOYMENTS}/shop-user"), "/api/v1/namespaces/default/services/shop-user".to_owned(), ingress.to_owned()];
+    for child in &lost {
+        client.delete(child).await.ok();
+    }
+    let again = client.put(&path, shop()).await.ok();
+    assert_eq!(again["metadata"]["generation"], made["metadata"]["generation"], "the App itself is unchanged");
+    for child in &lost {
+        let child = client.get(child).await.ok();
+        assert_eq!(child["metadata"]["ownerReferences"][0]["uid"], made["metadata"]["uid"]);
+    }
+    client.delete(&lost[0]).await.ok();
+    let apps = cluster.server.apps();
+    assert_eq!(apps.remake("default", "shop", 9).await, Ok(Written::Stale));
+    assert_eq!(apps.remake("default", "shop", 1).await, Ok(Written::Done));
+    assert_eq!(client.get(&lost[0]).await.ok()["spec"]["replicas"], 2);
+    // What somebody else put in the place stays, and is named.
+    client.delete(&lost[0]).await.ok();
+    client.post(DEPLOYMENTS, deployment("shop-user")).await.ok();
+    let refused = client.put(&path, shop()).await.refused(409, "AlreadyExists");
+    assert!(refused["message"].as_str().unwrap().contains("shop-user"), "{refused}");
+}

@@ -171,3 +171,30 @@ fn an_app_that_failed_goes_back_once_the_good_revision_is_known() {
     let plan = cluster.turn();
     assert!(plan.actions.iter().any(|step| matches!(step.action, Action::RollBack { to: 1, .. })), "{plan}");
 }
+
+#[test]
+fn an_app_makes_again_what_was_deleted_of_it_and_is_not_ready_meanwhile() {
+    check(
+        "node edge-1 1Gi
+         app shop web=1:web
+         settle
+         delete deployment shop-web
+         quietly
+         settle
+         pods
+         delete service shop-web
+         plan
+         settle
+         plan",
+        "shop-web#1-16 on edge-1
+         --
+         delete endpointslice shop-web: its Service shop-web is gone
+         event Missing app shop: service shop-web is gone and is made again
+         make again what app shop stands for: service shop-web is gone and is made again
+         app shop: Progressing generation 1 good 1: service shop-web is gone and is made again
+         waiting app shop: service shop-web is gone and is made again
+         look again at 1005s
+         --
+         --",
+    );
+}

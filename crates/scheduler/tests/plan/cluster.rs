@@ -223,7 +223,10 @@ impl Cluster {
         let untold = std::mem::replace(&mut self.news, own);
         self.tell();
         self.news = untold;
-        true
+        actions.iter().all(|action| match action {
+            Action::Remake { app, generation, .. } => self.remake(&app.name, *generation),
+            _ => true,
+        })
     }
 
     fn holds(&self, write: &Write) -> bool {
@@ -385,6 +388,24 @@ impl Cluster {
         };
         let services = old.0["data"].as_object().into_iter().flatten().map(service).collect();
         self.app(name, &services, Some(why));
+        true
+    }
+
+    /// Makes what the App stands for and is gone, if the App is still the one that is meant.
+    fn remake(&mut self, name: &str, generation: i64) -> bool {
+        let Some(app) = self.get(&kinds::APP, name).filter(|app| app.generation() == generation).cloned() else { return false };
+        let owner = app.controller_reference();
+        for (service, spec) in app.spec()["services"].as_object().into_iter().flatten() {
+            let full = object_name(name, service);
+            let labels = json!({names::APP: name, names::SERVICE: service});
+            if self.get(&kinds::SERVICE, &full).is_none() {
+                self.service(&full, labels.clone(), Some(owner.clone()));
+            }
+            if self.get(&kinds::DEPLOYMENT, &full).is_none() {
+                let (replicas, image) = (spec["replicas"].as_u64().unwrap_or(0) as u32, spec["image"].as_str().unwrap_or(""));
+                self.deployment(&full, replicas, image, "64Mi", Some((owner.clone(), labels)), json!({}));
+            }
+        }
         true
     }
 

@@ -57,6 +57,7 @@ impl Teller {
             ["unresolved", name, tries] => cluster.refuse(name, tries.parse().expect("a number")),
             ["delete", "ingress", name] => cluster.remove(&id(&kinds::INGRESS, name)),
             ["delete", "deployment", name] => cluster.remove(&id(&kinds::DEPLOYMENT, name)),
+            ["delete", "service", name] => cluster.remove(&id(&kinds::SERVICE, name)),
             ["delete", "app", name] => cluster.remove(&id(&kinds::APP, name)),
             ["ready", pod] => self.report(pod, true, None),
             ["unready", pod] => self.report(pod, false, None),

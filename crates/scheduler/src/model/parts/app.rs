@@ -1,6 +1,6 @@
 //! An App, its generations and its state.
 
-use super::{Meta, Name};
+use super::{Meta, Name, ObjectId};
 use std::collections::BTreeMap;
 
 /// What an App asks for and how it fares.
@@ -10,6 +10,8 @@ pub struct App {
     pub meta: Meta,
     /// How many services its file names.
     pub services: usize,
+    /// The objects that it stands for, of which each is to be there and its own.
+    pub parts: Vec<ObjectId>,
     /// Why the present generation is an older one again.
     pub rolled_back: Option<Name>,
     /// As last written.
