@@ -5,7 +5,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::Identity;
-use crate::kinds::{APP, KINDS, Kind, NAMESPACE, POD};
+use crate::kinds::{APP, KINDS, Kind, LEASE, NAMESPACE, NODE, POD};
+use crate::model::LEASES;
 use crate::names;
 use crate::objects::{self, Object, Write};
 
@@ -145,6 +146,9 @@ async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options)
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
         vec![Write::Delete { kind, namespace, name, resource_version: Some(object.resource_version()) }]
     };
+    if kind == &NODE {
+        writes.extend(sign_of_life(api, object.name()).await?);
+    }
     if options.orphan {
         writes.extend(disowned(api, object).await?);
     }
@@ -152,6 +156,14 @@ async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options)
     let mut gone = object.clone();
     gone.metadata_mut().remove("deletionTimestamp");
     Ok(gone)
+}
+
+/// A node's Lease goes with it: a node that is there all the same finds that out when it next renews, and registers again.
+async fn sign_of_life(api: &Api, node: &str) -> Result<Option<Write>> {
+    let found = api.0.objects.get(&LEASE, LEASES, node).await.map_err(|e| reply::refusal(&LEASE, node, e))?;
+    // It changes each second, so no version is asked for.
+    let delete = |_| Write::Delete { kind: &LEASE, namespace: LEASES.to_owned(), name: node.to_owned(), resource_version: None };
+    Ok(found.map(delete))
 }
 
 /// Whether a pod has nothing left to finish.

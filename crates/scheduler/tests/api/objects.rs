@@ -362,3 +362,17 @@ async fn a_placed_pod_is_marked_and_its_node_lets_it_go() {
     client.get(&format!("{PODS}/web-1")).await.refused(404, "NotFound");
     client.get(&format!("{PODS}/web-1/log")).await.refused(404, "NotFound");
 }
+
+#[tokio::test]
+async fn a_nodes_lease_goes_with_it_so_that_a_node_that_still_runs_registers_again() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    for node in ["n1", "n2"] {
+        client.post("/api/v1/nodes", json!({ "metadata": { "name": node }, "spec": {} })).await.ok();
+        client.post(lease, json!({ "metadata": { "name": node }, "spec": { "holderIdentity": node } })).await.ok();
+    }
+    client.delete("/api/v1/nodes/n1").await.ok();
+    client.merge(&format!("{lease}/n1"), json!({ "spec": { "holderIdentity": "n1" } })).await.refused(404, "NotFound");
+    client.get(&format!("{lease}/n2")).await.ok();
+}
