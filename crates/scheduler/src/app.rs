@@ -8,6 +8,7 @@ mod check;
 mod diff;
 mod expand;
 mod file;
+mod history;
 pub mod keys;
 mod merge;
 mod mistake;
@@ -30,6 +31,8 @@ pub use expand::expand;
 pub use file::{
     AppFile, Build, Limits, Locked, OnFailure, Origin, Place, Probe, Restart, Rollout, Sandbox, ServiceFile, Settings, Uses, Volume,
 };
+pub(crate) use history::without_replicas;
+pub use history::{same_rollout, with_replicas_of};
 pub use mistake::{Mistake, Mistakes, Place as FilePlace};
 pub use schema::schema;
 pub use source::{MOST_BYTES, Source};

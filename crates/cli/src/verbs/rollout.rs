@@ -3,6 +3,7 @@
 mod undo;
 
 use anyhow::{Context, Result};
+use scheduler::app::same_rollout;
 use scheduler::kinds;
 use scheduler::names::{self, RESTARTED_AT, SERVICE};
 use serde_json::{Value, json};
@@ -73,9 +74,11 @@ async fn history(globals: &Globals, part: &Part, revision: Option<i64>, format: 
 
 fn table(revisions: &[Value], app: &Value, part: &Part, format: Format) -> Table {
     let mut table = Table::new(["revision", "age", "images", "note"]);
-    for revision in revisions {
+    let shown = rollouts(revisions);
+    let newest = shown.last().copied().map(number);
+    for revision in shown {
         let number = number(revision);
-        let current = revision_spec(revision) == &app["spec"] && number == generation_shown(revisions);
+        let current = newest == Some(number) && same_rollout(revision_spec(revision), &app["spec"]);
         let annotations = &revision["metadata"]["annotations"];
         let note = annotations[names::ROLLED_BACK].as_str().or(annotations["kubernetes.io/change-cause"].as_str()).unwrap_or_default();
         let note = match (current, note.is_empty()) {
@@ -89,9 +92,15 @@ fn table(revisions: &[Value], app: &Value, part: &Part, format: Format) -> Table
     table
 }
 
-/// The newest revision is the one that is meant to run.
-fn generation_shown(revisions: &[Value]) -> i64 {
-    revisions.iter().map(number).max().unwrap_or(0)
+/// The revisions that changed more than how many pods there are.
+fn rollouts(revisions: &[Value]) -> Vec<&Value> {
+    let mut shown: Vec<&Value> = Vec::new();
+    for revision in revisions {
+        if !shown.last().is_some_and(|last| same_rollout(revision_spec(last), revision_spec(revision))) {
+            shown.push(revision);
+        }
+    }
+    shown
 }
 
 fn images(spec: &Value, part: &Part, format: Format) -> String {
@@ -176,4 +185,17 @@ fn number(revision: &Value) -> i64 {
 
 fn generation(app: &Value) -> i64 {
     app["metadata"]["generation"].as_i64().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mere_scales_are_no_rollouts() {
+        let revision = |number: i64, image: &str, replicas: u32| json!({"revision": number, "data": {"spec": {"services": {"u": {"image": image, "replicas": replicas}}}}});
+        let all = [revision(1, "v1", 2), revision(2, "v2", 2), revision(3, "v2", 5), revision(4, "v1", 5), revision(5, "v1", 1)];
+        let shown: Vec<i64> = rollouts(&all).into_iter().map(number).collect();
+        assert_eq!(shown, [1, 2, 4]);
+    }
 }

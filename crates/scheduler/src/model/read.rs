@@ -53,7 +53,7 @@ pub fn read(kind: &'static Kind, object: &Value, now: Duration) -> Thing {
         _ if *kind == kinds::INGRESS => Thing::Ingress(ingress(meta, object)),
         _ if *kind == kinds::NODE => Thing::Node(node(meta, object)),
         _ if *kind == kinds::LEASE => Thing::Lease(meta),
-        _ if *kind == kinds::CONTROLLER_REVISION => Thing::Revision(Revision { number: int(object, "/revision"), meta }),
+        _ if *kind == kinds::CONTROLLER_REVISION => Thing::Revision(app::revision(meta, object)),
         other => Thing::Other(other, meta),
     }
 }

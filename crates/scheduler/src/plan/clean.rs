@@ -51,7 +51,12 @@ pub(super) fn history(draft: &mut Draft, key: &Key) {
     let mut revisions: Vec<_> = owned.filter_map(|id| snapshot.revisions.get(&id.key)).collect();
     revisions.sort_by_key(|revision| std::cmp::Reverse(revision.number));
     let needed = |number: i64| Some(number) == app.status.good || number == app.meta.generation;
-    for revision in revisions.into_iter().skip(HISTORY).filter(|revision| !needed(revision.number)) {
+    // Mere scales go first: however often an app is scaled, there is a rollout to go back to.
+    let (rollouts, scales): (Vec<_>, Vec<_>) =
+        (0..revisions.len()).partition(|i| revisions.get(i + 1).is_none_or(|older| older.rollout != revisions[*i].rollout));
+    let surplus = revisions.len().saturating_sub(HISTORY);
+    let oldest_first = scales.into_iter().rev().chain(rollouts.into_iter().rev()).map(|i| revisions[i]);
+    for revision in oldest_first.filter(|revision| !needed(revision.number)).take(surplus) {
         let object = ObjectId { kind: "ControllerRevision", key: revision.meta.key.clone() };
         let why = format!("only {HISTORY} generations are kept");
         draft.act(&Unit::History(key.clone()), Action::Delete { object, why: why.into() });

@@ -198,3 +198,38 @@ fn an_app_makes_again_what_was_deleted_of_it_and_is_not_ready_meanwhile() {
          --",
     );
 }
+
+#[test]
+fn scales_push_no_rollout_out_of_the_history() {
+    check(
+        "node edge-1 1Gi
+         app shop web=1:old
+         settle
+         app shop web=1:new
+         settle
+         app shop web=2:new
+         settle
+         app shop web=3:new
+         settle
+         app shop web=1:new
+         settle
+         app shop web=2:new
+         settle
+         app shop web=3:new
+         settle
+         app shop web=1:new
+         settle
+         app shop web=2:new
+         settle
+         app shop web=3:new
+         settle
+         app shop web=1:new
+         settle
+         app shop web=2:new
+         settle
+         app shop web=3:new
+         settle
+         generations",
+        "shop-1 shop-10 shop-11 shop-12 shop-13 shop-2 shop-6 shop-7 shop-8 shop-9",
+    );
+}

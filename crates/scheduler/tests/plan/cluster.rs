@@ -367,7 +367,7 @@ impl Cluster {
         self.put(json!({
             "apiVersion": "apps/v1", "kind": "ControllerRevision",
             "metadata": {"name": format!("{name}-{generation}"), "namespace": NAMESPACE, "ownerReferences": [owner]},
-            "revision": generation, "data": spec,
+            "revision": generation, "data": {"spec": {"services": spec}},
         }));
         for (service, (replicas, image)) in services {
             let full = object_name(name, service);
@@ -386,7 +386,7 @@ impl Cluster {
         let service = |(name, spec): (&String, &Value)| {
             (name.clone(), (spec["replicas"].as_u64().unwrap_or(0) as u32, spec["image"].as_str().unwrap_or("").to_owned()))
         };
-        let services = old.0["data"].as_object().into_iter().flatten().map(service).collect();
+        let services = old.0["data"]["spec"]["services"].as_object().into_iter().flatten().map(service).collect();
         self.app(name, &services, Some(why));
         true
     }

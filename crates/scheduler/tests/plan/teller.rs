@@ -15,7 +15,7 @@ use std::time::Duration;
 /// - `app NAME SERVICE=REPLICAS:IMAGE…`; `delete KIND NAME`
 /// - `ready POD`, `unready POD`, `crash POD REASON MESSAGE…`: what an agent reports; a pod is `web#1.0`: the first of revision 1
 /// - `settle`: all agents and the loop, until nothing moves; an image with `bad` in it never becomes ready
-/// - `after SECONDS`: nodes report meanwhile, but for those that are `silent NAME`; `restart`: another leader; `pods`: prints pods and their nodes; `sets`: ReplicaSets
+/// - `after SECONDS`: nodes report meanwhile, but for those that are `silent NAME`; `restart`: another leader; `pods`: prints pods and their nodes; `sets`: ReplicaSets; `generations`: ControllerRevisions
 /// - `plan`: one turn, printed; `quietly`: one turn, not printed
 pub fn check(story: &str, expect: &str) {
     let mut teller = Teller { cluster: Cluster::new(), silent: BTreeSet::new(), out: String::new() };
@@ -73,6 +73,10 @@ impl Teller {
             ["quietly"] => {
                 cluster.tell();
                 cluster.turn();
+            }
+            ["generations"] => {
+                let kept: Vec<String> = cluster.all(&kinds::CONTROLLER_REVISION).iter().map(|r| r.name().to_owned()).collect();
+                self.out += &format!("{}\n", kept.join(" "));
             }
             ["pods"] => self.pods(),
             ["sets"] => {

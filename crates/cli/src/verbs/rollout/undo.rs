@@ -1,6 +1,7 @@
 //! `wctl rollout undo`: an older revision of an app, or of one of its services, as a new one.
 
 use anyhow::{Context, Result, bail};
+use scheduler::app::with_replicas_of;
 use scheduler::{kinds, names};
 use serde_json::{Value, json};
 
@@ -64,7 +65,7 @@ fn newest_other(now: &Value, revisions: &[Value], service: Option<&str>) -> Opti
 
 /// What the app would be with the spec of an old revision: whole, or for one service alone. What runs keeps its number of replicas.
 fn taken_back(now: &Value, old: &Value, service: Option<&str>, number: i64) -> Result<Value> {
-    let mut spec = match service {
+    let spec = match service {
         None => old.clone(),
         Some(service) => {
             let Some(own) = old["services"].get(service) else { bail!("revision {number} has no service {service}") };
@@ -73,15 +74,7 @@ fn taken_back(now: &Value, old: &Value, service: Option<&str>, number: i64) -> R
             spec
         }
     };
-    for (name, service) in spec["services"].as_object_mut().into_iter().flatten() {
-        match now["services"][name].get("replicas") {
-            Some(replicas) => service["replicas"] = replicas.clone(),
-            // The default is not written.
-            None if now["services"].get(name).is_some() => drop(service.as_object_mut().and_then(|fields| fields.remove("replicas"))),
-            None => {}
-        }
-    }
-    Ok(spec)
+    Ok(with_replicas_of(spec, now))
 }
 
 #[cfg(test)]

@@ -90,4 +90,6 @@ pub struct Revision {
     pub meta: Meta,
     /// The App's generation.
     pub number: i64,
+    /// The same number for generations that differ in nothing but how many pods there are.
+    pub rollout: u64,
 }

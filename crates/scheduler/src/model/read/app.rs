@@ -1,9 +1,11 @@
 //! An App as JSON to the small struct.
 
-use super::{annotation, count, int, items, text};
-use crate::model::{App, AppStatus, Key, Meta, Name, ObjectId, Phase, ServiceStatus};
+use super::{annotation, canonical, count, int, items, text};
+use crate::app::without_replicas;
+use crate::model::{App, AppStatus, Key, Meta, Name, ObjectId, Phase, Revision, ServiceStatus};
 use crate::{kinds, names};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 pub(super) fn app(meta: Meta, object: &Value) -> App {
     let services = object.pointer("/spec/services").and_then(Value::as_object);
@@ -45,4 +47,11 @@ fn app_status(status: &Value) -> AppStatus {
         waiting: items(status, "/waiting").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         message: text(status, "/message").to_owned(),
     }
+}
+
+pub(super) fn revision(meta: Meta, object: &Value) -> Revision {
+    let text = canonical(&without_replicas(&object["data"]["spec"]));
+    // Only ever compared within this process.
+    let rollout = Sha256::digest(text).iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    Revision { number: int(object, "/revision"), meta, rollout }
 }
