@@ -146,7 +146,17 @@ fn given_up(deployment: &Value) -> Option<&str> {
     seen.then(|| late["message"].as_str().unwrap_or("it was not ready by its deadline"))
 }
 
+/// Why a Deployment's image cannot be had, in the scheduler's words.
+fn unresolved(deployment: &Value) -> Option<String> {
+    let conditions = deployment["status"]["conditions"].as_array()?;
+    let refused = conditions.iter().find(|c| c["type"] == "Progressing" && c["reason"] == "ImageUnresolved")?;
+    refused["message"].as_str().map(str::to_owned)
+}
+
 async fn waiting(cluster: &Cluster, namespace: &str, deployment: Option<&Value>) -> String {
+    if let Some(why) = deployment.and_then(unresolved) {
+        return format!("; {}", print::harmless(&why));
+    }
     let labels = deployment.and_then(|deployment| deployment["spec"]["selector"]["matchLabels"].as_object());
     let Some(labels) = labels else { return String::new() };
     let selector = labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",");
@@ -184,6 +194,13 @@ mod tests {
         assert_eq!(reason("250ms"), "a: CrashLoopBackOff: trap; b: trap");
         assert_eq!(reason("250ms"), reason("1.207s"));
         assert_eq!(steady("no node has 64Mi free"), "no node has 64Mi free");
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_had_is_the_reason_of_a_wait() {
+        let condition = |reason: &str| json!({"status": {"conditions": [{"type": "Progressing", "status": "True", "reason": reason, "message": "web:1 cannot be resolved"}]}});
+        assert_eq!(unresolved(&condition("ImageUnresolved")).as_deref(), Some("web:1 cannot be resolved"));
+        assert_eq!(unresolved(&condition("ReplicaSetUpdated")), None);
     }
 
     fn check(app: Value) -> &'static str {

@@ -3,7 +3,7 @@
 use super::draft::{Creation, Draft, Outcome, id_of};
 use super::pods::{Group, troubles};
 use super::rollout::{Ask, Have, targets};
-use super::status::{self, LATE, PROVEN, STOPPED, Totals, Turn};
+use super::status::{self, LATE, PROVEN, STOPPED, Totals, Turn, UNRESOLVED};
 use super::{Action, NewSet};
 use crate::model::{Deployment, Key, Name, ObjectId, ReplicaSet, Resolution, SetStatus, Template, Unit};
 use sha2::{Digest, Sha256};
@@ -60,6 +60,8 @@ struct Turnover<'a> {
     unit: Unit,
     current: Current<'a>,
     unresolved: bool,
+    /// Why the image could not be resolved the last time.
+    refused: Option<String>,
     /// All old revisions, newest first.
     old: Vec<Group<'a>>,
     new: Option<Group<'a>>,
@@ -78,7 +80,8 @@ impl<'a> Turnover<'a> {
         let group = |set| Group::new(draft, set, deployment.min_ready);
         let old = sets.into_iter().filter(|set| !matching.is_some_and(|m| std::ptr::eq(m, *set))).map(group).collect();
         let new = matching.map(group);
-        let mut turnover = Turnover { deployment, unit, current: Current::None, unresolved: false, old, new, waiting: Vec::new(), newest };
+        let mut turnover =
+            Turnover { deployment, unit, current: Current::None, unresolved: false, refused: None, old, new, waiting: Vec::new(), newest };
         turnover.current = turnover.find_current(draft, matching);
         turnover
     }
@@ -115,7 +118,9 @@ impl<'a> Turnover<'a> {
             None => ask(draft, &self.unit),
             Some(Resolution::Asked) => {}
             Some(Resolution::Failed { why, at, tries }) => {
-                self.waiting.push(format!("{} cannot be resolved: {why}", typed.image));
+                let why = format!("{} cannot be resolved: {why}", typed.image);
+                self.waiting.push(why.clone());
+                self.refused = Some(why);
                 let again = *at + Duration::from_secs(1 << (*tries).min(5));
                 if again <= draft.now {
                     ask(draft, &self.unit);
@@ -198,7 +203,7 @@ impl<'a> Turnover<'a> {
 
     fn conclude(mut self, draft: &mut Draft<'a>, ask: &Ask, totals: Totals, new_revision: bool) {
         let floor = ask.desired.saturating_sub(ask.unavailable);
-        let turn = Turn { new_revision, unresolved: self.unresolved };
+        let turn = Turn { new_revision, unresolved: self.unresolved, refused: self.refused.as_deref() };
         let verdict = status::judge(self.deployment, totals, floor, turn, draft.now);
         if let Some(due) = verdict.due {
             draft.wake(&self.unit, due);
@@ -239,6 +244,8 @@ impl<'a> Turnover<'a> {
             draft.tell(&self.unit, about, "Ready", false, format!("all {count} pods of revision {} are ready", self.newest.max(1)));
         } else if is == LATE && was != LATE {
             draft.tell(&self.unit, about, "NotReadyInTime", true, verdict.status.is_progressing.message.to_string());
+        } else if is == UNRESOLVED && verdict.status.is_progressing != self.deployment.status.is_progressing {
+            draft.tell(&self.unit, about, UNRESOLVED, true, verdict.status.is_progressing.message.to_string());
         }
     }
 

@@ -14,11 +14,13 @@ pub(super) struct Totals {
 
 /// What happens to the rollout in this plan.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct Turn<'a> {
     /// A revision is made, or taken up again.
     pub new_revision: bool,
     /// The template's image is not resolved yet.
     pub unresolved: bool,
+    /// Why its registry did not resolve it: a sentence.
+    pub refused: Option<&'a str>,
 }
 
 pub(super) struct Verdict {
@@ -30,7 +32,7 @@ pub(super) struct Verdict {
     pub complete: bool,
 }
 
-pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: Turn, now: Duration) -> Verdict {
+pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: Turn<'_>, now: Duration) -> Verdict {
     let was = &deployment.status;
     let complete = !turn.unresolved
         && totals.updated == deployment.replicas
@@ -69,16 +71,19 @@ pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: T
 pub(super) const PROVEN: &str = "NewReplicaSetAvailable";
 /// The reason of a revision that was never asked for a pod: it has shown nothing yet.
 pub(super) const STOPPED: &str = "Stopped";
+/// The reason of a revision whose image cannot be had.
+pub(super) const UNRESOLVED: &str = "ImageUnresolved";
 /// The reason of a revision that was not ready in time.
 pub(super) const LATE: &str = "ProgressDeadlineExceeded";
 
-fn moving(deployment: &Deployment, moved: bool, turn: Turn, now: Duration) -> (Condition, bool, Option<Duration>) {
+fn moving(deployment: &Deployment, moved: bool, turn: Turn<'_>, now: Duration) -> (Condition, bool, Option<Duration>) {
     let was = &deployment.status.is_progressing;
     let started = matches!(&*was.reason, PROVEN | STOPPED | "");
     let due = deployment.deadline.map(|deadline| deployment.progressed + deadline);
     if !moved && !started && due.is_some_and(|due| due <= now) {
         let seconds = deployment.deadline.unwrap_or_default().as_secs();
-        let message = format!("the revision is not ready, and nothing moved for {seconds} s");
+        let why = turn.refused.map(|why| format!(": {why}")).unwrap_or_default();
+        let message = format!("the revision is not ready, and nothing moved for {seconds} s{why}");
         return (Condition::new("False", LATE, &message), false, None);
     }
     let failed_before = &*was.reason == LATE && deployment.status.observed == deployment.meta.generation;
@@ -90,6 +95,7 @@ fn moving(deployment: &Deployment, moved: bool, turn: Turn, now: Duration) -> (C
         return (was.clone(), false, due);
     }
     let going = match turn {
+        Turn { refused: Some(why), .. } => Condition::new("True", UNRESOLVED, why),
         Turn { unresolved: true, .. } => Condition::new("True", "ResolvingImage", "the image's exact digest is being asked for"),
         Turn { new_revision: true, .. } => Condition::new("True", "NewReplicaSetCreated", "a new revision is being rolled out"),
         _ => Condition::new("True", "ReplicaSetUpdated", "a new revision is being rolled out"),

@@ -197,7 +197,8 @@ fn a_tag_that_is_not_there_is_asked_for_again_and_later_each_time() {
          plan
          after 1
          plan",
-        "deployment web revision 1: 0 pods, 0 updated, 0 ready, 0 available, MinimumReplicasUnavailable, ResolvingImage, progress
+        "deployment web revision 1: 0 pods, 0 updated, 0 ready, 0 available, MinimumReplicasUnavailable, ImageUnresolved, progress
+         event ImageUnresolved deployment web: web:1.0 cannot be resolved: there is no such tag
          endpoints of web: none
          waiting deployment web: web:1.0 cannot be resolved: there is no such tag
          look again at 1002s
