@@ -7,10 +7,16 @@ mod words;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use wasmparser::{Chunk, ComponentExternalKind, ComponentImport, ComponentTypeRef, Parser, Payload, TypeBounds};
+use wasmparser::{
+    Chunk, ComponentAlias, ComponentExternalKind, ComponentImport, ComponentOuterAliasKind, ComponentType, ComponentTypeRef,
+    InstanceTypeDeclaration, Parser, Payload, TypeBounds,
+};
 
-pub use offered::{Unsupported, compatible};
+pub use offered::{OFFERED, PACKAGES, Unsupported, compatible, refusal, unsupported};
 pub use preamble::check as check_preamble;
+
+/// Types of a component's own level beyond this many are no sensible component's.
+const MOST_TYPES: usize = 1_000_000;
 
 /// Names beyond this many are no sensible component's, and a message would be too long.
 const MOST_NAMES: usize = 10_000;
@@ -39,6 +45,9 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// How many bytes it has.
     pub size: u64,
+    /// Imports that hold nothing but types, which nobody has to provide.
+    #[serde(skip)]
+    types_only: BTreeSet<String>,
 }
 
 /// Why some bytes are no component that can be run.
@@ -94,9 +103,9 @@ impl From<wasmparser::BinaryReaderError> for Error {
 /// Reads the imports, exports and the world of a component. Costs little even for a big one: nested modules are skipped, not validated.
 pub fn inspect(wasm: &[u8]) -> Result<Inspection, Error> {
     preamble::check(wasm)?;
-    let (imports, exports) = names(wasm)?;
+    let Names { imports, exports, types_only } = names(wasm)?;
     let exports = Vec::from_iter(exports);
-    Ok(Inspection { world: world(&exports), imports: Vec::from_iter(imports), exports, size: wasm.len() as u64 })
+    Ok(Inspection { world: world(&exports), imports: Vec::from_iter(imports), exports, size: wasm.len() as u64, types_only })
 }
 
 /// Checks every instruction and type of a component, as compiling it would. Takes about 10 ms for each MiB of code.
@@ -106,8 +115,16 @@ pub fn validate(wasm: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-fn names(wasm: &[u8]) -> Result<(BTreeSet<String>, BTreeSet<String>), Error> {
-    let (mut imports, mut exports) = (BTreeSet::new(), BTreeSet::new());
+struct Names {
+    imports: BTreeSet<String>,
+    exports: BTreeSet<String>,
+    types_only: BTreeSet<String>,
+}
+
+fn names(wasm: &[u8]) -> Result<Names, Error> {
+    let (mut imports, mut exports, mut types_only) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    // Of each type by its index: whether it is that of an instance which holds only types.
+    let mut types: Vec<bool> = Vec::new();
     let mut parser = Parser::new(0);
     let mut rest = wasm;
     loop {
@@ -120,9 +137,26 @@ fn names(wasm: &[u8]) -> Result<(BTreeSet<String>, BTreeSet<String>), Error> {
             Payload::ModuleSection { unchecked_range, .. } | Payload::ComponentSection { unchecked_range, .. } => {
                 rest = rest.get(unchecked_range.len()..).ok_or_else(|| cut_off(wasm.len()))?;
             }
+            Payload::ComponentTypeSection(section) => {
+                for ty in section {
+                    types.push(holds_only_types(&ty?));
+                }
+            }
+            Payload::ComponentAliasSection(section) => {
+                for alias in section {
+                    types.extend(names_type(&alias?).then_some(false));
+                }
+            }
             Payload::ComponentImportSection(section) => {
                 for import in section {
                     let import = import?;
+                    match import.ty {
+                        ComponentTypeRef::Type(_) => types.push(false),
+                        ComponentTypeRef::Instance(index) if types.get(index as usize).copied().unwrap_or(false) => {
+                            types_only.insert(import.name.name.to_string());
+                        }
+                        _ => {}
+                    }
                     if needs_host(&import) {
                         imports.insert(import.name.name.to_string());
                     }
@@ -131,18 +165,36 @@ fn names(wasm: &[u8]) -> Result<(BTreeSet<String>, BTreeSet<String>), Error> {
             Payload::ComponentExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    if export.kind != ComponentExternalKind::Type {
+                    if export.kind == ComponentExternalKind::Type {
+                        types.push(false);
+                    } else {
                         exports.insert(export.name.name.to_string());
                     }
                 }
             }
-            Payload::End(_) => return Ok((imports, exports)),
+            Payload::End(_) => return Ok(Names { imports, exports, types_only }),
             _ => {}
         }
-        if imports.len() + exports.len() > MOST_NAMES {
+        if imports.len() + exports.len() > MOST_NAMES || types.len() > MOST_TYPES {
             return Err(Error::TooMany);
         }
     }
+}
+
+fn holds_only_types(ty: &ComponentType<'_>) -> bool {
+    let ComponentType::Instance(declarations) = ty else { return false };
+    !declarations.iter().any(|declaration| match declaration {
+        InstanceTypeDeclaration::Export { ty, .. } => !matches!(ty, ComponentTypeRef::Type(TypeBounds::Eq(_))),
+        _ => false,
+    })
+}
+
+fn names_type(alias: &ComponentAlias<'_>) -> bool {
+    matches!(
+        alias,
+        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Type, .. }
+            | ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. }
+    )
 }
 
 fn cut_off(length: usize) -> Error {
@@ -181,7 +233,8 @@ impl Inspection {
 
     /// The imports that none of `offered` (full names, such as `wasi:http/types@0.2.6`) can serve, each with what comes nearest.
     pub fn unsupported(&self, offered: &[&str]) -> Vec<Unsupported> {
-        offered::unsupported(&self.imports, offered)
+        let needed: Vec<String> = self.imports.iter().filter(|import| !self.types_only.contains(*import)).cloned().collect();
+        offered::unsupported(&needed, offered)
     }
 
     /// What the component can possibly do, one sentence for each ability, most important first; the last ones say what it cannot.
@@ -245,6 +298,17 @@ pub(crate) mod tests {
         assert_eq!(inspection.export("wasi:cli/run"), Some("wasi:cli/run@0.2.0"));
         assert_eq!(inspection.import("wasi:io/poll"), Some("wasi:io/poll@0.2.0"));
         assert_eq!(inspection.import("wasi:io"), None);
+    }
+
+    #[test]
+    fn h40_an_import_that_holds_only_types_is_served_by_nobody_and_needs_nobody() {
+        let text = r#"(component
+            (import "acme:shop/types@1.0.0" (instance (type (record (field "id" u32))) (export "order" (type (eq 0)))))
+            (import "acme:shop/stock@1.0.0" (instance (export "count" (func (result u32))))))"#;
+        let inspection = inspect(&wat::parse_str(text).unwrap()).unwrap();
+        assert_eq!(inspection.imports.len(), 2);
+        let missing: Vec<String> = inspection.unsupported(OFFERED).into_iter().map(|missing| missing.import).collect();
+        assert_eq!(missing, ["acme:shop/stock@1.0.0"]);
     }
 
     #[test]

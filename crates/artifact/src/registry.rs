@@ -24,7 +24,7 @@ use oci_spec::image::Descriptor;
 use crate::blobs::Blobs;
 use crate::credentials;
 use crate::digest::Digest;
-use crate::inspect::{self, Inspection};
+use crate::inspect::{self, Inspection, Unsupported};
 use crate::pack::Packed;
 use crate::reference::Reference;
 use failure::Act;
@@ -181,6 +181,11 @@ impl Client {
     pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, Error> {
         let found = self.find(reference).await.map_err(Act::Resolving.of(reference))?;
         Ok(Resolved { digest: found.digest, size: found.layer.as_ref().map_or(0, layer::Layer::size), kind: found.kind })
+    }
+
+    /// The imports of a component that none of `offered` serves, as far as that can be told without transferring it.
+    pub async fn unsupported(&self, reference: &Reference, offered: &[&str]) -> Result<Vec<Unsupported>, Error> {
+        self.try_unsupported(reference, offered).await.map_err(Act::Resolving.of(reference))
     }
 
     /// Gets a component. With a digest in the reference exactly that one; otherwise whatever the tag means now.

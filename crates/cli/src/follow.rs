@@ -33,9 +33,9 @@ pub async fn app(cluster: &Cluster, namespace: &str, name: &str, generation: i64
     drop(progress);
     match end {
         Ok(End::Ready) => Ok(()),
-        Ok(End::Failed(why)) => bail!("app {name} {}{}", steady(&why), details(cluster, namespace, name, last.as_ref()).await),
+        Ok(End::Failed(why)) => bail!("app {name} {}{}", steady(&why), details(cluster, namespace, name, last.as_ref(), &why).await),
         // What it waited for is the answer that matters, when time runs out.
-        Err(error) => bail!("{}{}", print::chain(&error), details(cluster, namespace, name, last.as_ref()).await),
+        Err(error) => bail!("{}{}", print::chain(&error), details(cluster, namespace, name, last.as_ref(), "").await),
     }
 }
 
@@ -64,6 +64,8 @@ fn judge(app: &Value, generation: i64) -> Until<End> {
 }
 
 fn because(what: &str, why: &str) -> String {
+    // The server starts its sentence in the same way.
+    let why = why.strip_prefix("rolled back: ").unwrap_or(why);
     if why.is_empty() { what.to_owned() } else { format!("{what}: {why}") }
 }
 
@@ -88,17 +90,17 @@ fn steady(text: &str) -> String {
     parts.fold(first, |steady, part| steady + part.split_once(": ").map_or(part, |(_, what)| what))
 }
 
-/// What else is known: what is waited for, how pods crash. Starts with `; ` if it says anything.
-async fn details(cluster: &Cluster, namespace: &str, name: &str, app: Option<&Value>) -> String {
+/// What else is known than `why`: what is waited for, how pods crash. Starts with `; ` if it says anything.
+async fn details(cluster: &Cluster, namespace: &str, name: &str, app: Option<&Value>, why: &str) -> String {
     let Some(app) = app else { return String::new() };
     // The pods of a revision that was rolled back may be gone; what the App itself says is enough then.
     let pods = cluster.items(&kinds::POD, Some(namespace), &Part { app: name.to_owned(), service: None }.pick()).await.unwrap_or_default();
     let message = app["status"]["message"].as_str().unwrap_or_default();
     let mut reasons = status::reasons(app, &pods);
     // The App's own message is told already.
-    reasons.retain(|reason| reason != message);
+    reasons.retain(|reason| reason != message && !said(why, reason));
     for cause in causes::of_app(cluster, namespace, app).await {
-        if !reasons.iter().any(|reason| said(reason, &cause)) {
+        if !said(why, &cause) && !reasons.iter().any(|reason| said(reason, &cause)) {
             reasons.push(cause);
         }
     }
@@ -106,9 +108,9 @@ async fn details(cluster: &Cluster, namespace: &str, name: &str, app: Option<&Va
     reasons.iter().map(|reason| format!("; {}", steady(reason))).collect()
 }
 
-/// Whether a reason says what an event says, after whom it is about.
-fn said(reason: &str, cause: &str) -> bool {
-    reason.contains(cause.split_once(": ").map_or(cause, |(_, what)| what))
+/// Whether a text has what a reason comes down to in its end, after whom and what it is about.
+fn said(text: &str, reason: &str) -> bool {
+    text.contains(reason.rsplit(": ").next().unwrap_or(reason))
 }
 
 /// Waits until a Deployment has all its replicas, all of the newest revision and ready.
@@ -211,6 +213,14 @@ mod tests {
             Until::Done(End::Failed(why)) if why.contains("else") => "changed",
             Until::Done(End::Failed(_)) => "failed",
         }
+    }
+
+    #[test]
+    fn what_is_said_already_is_not_said_again() {
+        let why = "m-b was not ready in time (m-b-1: Probe: liveness probe failed 1 times in a row: GET /nope answered 404)";
+        assert!(said(why, "pod/m-b-1: the readiness probe failed: GET /nope answered 404"));
+        assert!(!said(why, "pod/m-b-1: it trapped"));
+        assert_eq!(because("was rolled back", "rolled back: it traps"), "was rolled back: it traps");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use artifact::pack::Packed;
 use artifact::registry::{Failure, Kind};
-use artifact::{Reference, registry};
+use artifact::{Reference, inspect, registry};
 use bytes::Bytes;
 use scheduler::app::{AppSpec, Locked, Origin};
 
@@ -99,6 +99,7 @@ pub async fn lock(
     client: &registry::Client,
     push: bool,
 ) -> Result<AppSpec> {
+    are_offered(&components)?;
     let mut progress = None;
     let mut images = BTreeMap::new();
     for (name, component) in components {
@@ -126,6 +127,19 @@ pub async fn lock(
         images.insert(name, Locked { image: image.to_string(), typed });
     }
     app.file.lock(images).context("locking the app")
+}
+
+/// Refuses components of this machine that need what no node offers, before any of them is pushed; the server sees to the others.
+fn are_offered(components: &BTreeMap<String, Component>) -> Result<()> {
+    let refused = components.iter().filter_map(|(name, component)| match component {
+        Component::Local(path, packed) => {
+            let why = inspect::refusal(&packed.inspection.unsupported(inspect::OFFERED))?;
+            Some(format!("{name} cannot run ({}): {why}", path.display()))
+        }
+        Component::Remote(_) => None,
+    });
+    let refused: Vec<String> = refused.collect();
+    if refused.is_empty() { Ok(()) } else { bail!(refused.join("\n")) }
 }
 
 /// The digest that a reference means now; refuses what no node can run.

@@ -28,6 +28,7 @@ mod delete;
 mod discovery;
 pub mod fields;
 mod grants;
+mod imports;
 mod link;
 mod logs;
 mod metrics;

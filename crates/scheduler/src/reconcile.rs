@@ -27,6 +27,12 @@ use follow::Follower;
 pub trait Resolve: Send + Sync + 'static {
     /// `ghcr.io/acme/web:2.0` → `ghcr.io/acme/web@sha256:…`; the error is a sentence for people.
     async fn resolve(&self, typed: &str) -> Result<String, String>;
+
+    /// What an image imports and nodes do not offer, as a sentence; none where it needs no more than there is, or where that cannot
+    /// be told from here.
+    async fn unsupported(&self, _image: &str) -> Option<String> {
+        None
+    }
 }
 
 /// The API's one way to write an App, so that a roll back goes through the same expansion and checks as a deploy.

@@ -23,7 +23,98 @@ impl fmt::Display for Unsupported {
     }
 }
 
-pub(super) fn unsupported(imports: &[String], offered: &[&str]) -> Vec<Unsupported> {
+/// Every interface that nodes offer to components; each serves all compatible versions of itself.
+pub const OFFERED: &[&str] = &[
+    "wasi:blobstore/blobstore@0.2.0-draft",
+    "wasi:blobstore/container@0.2.0-draft",
+    "wasi:blobstore/types@0.2.0-draft",
+    "wasi:cli/environment@0.2.12",
+    "wasi:cli/environment@0.3.0",
+    "wasi:cli/exit@0.2.12",
+    "wasi:cli/exit@0.3.0",
+    "wasi:cli/stderr@0.2.12",
+    "wasi:cli/stderr@0.3.0",
+    "wasi:cli/stdin@0.2.12",
+    "wasi:cli/stdin@0.3.0",
+    "wasi:cli/stdout@0.2.12",
+    "wasi:cli/stdout@0.3.0",
+    "wasi:cli/terminal-input@0.2.12",
+    "wasi:cli/terminal-input@0.3.0",
+    "wasi:cli/terminal-output@0.2.12",
+    "wasi:cli/terminal-output@0.3.0",
+    "wasi:cli/terminal-stderr@0.2.12",
+    "wasi:cli/terminal-stderr@0.3.0",
+    "wasi:cli/terminal-stdin@0.2.12",
+    "wasi:cli/terminal-stdin@0.3.0",
+    "wasi:cli/terminal-stdout@0.2.12",
+    "wasi:cli/terminal-stdout@0.3.0",
+    "wasi:cli/types@0.3.0",
+    "wasi:clocks/monotonic-clock@0.2.12",
+    "wasi:clocks/monotonic-clock@0.3.0",
+    "wasi:clocks/system-clock@0.3.0",
+    "wasi:clocks/types@0.3.0",
+    "wasi:clocks/wall-clock@0.2.12",
+    "wasi:config/runtime@0.2.0-draft",
+    "wasi:config/store@0.2.0-draft",
+    "wasi:filesystem/preopens@0.2.12",
+    "wasi:filesystem/preopens@0.3.0",
+    "wasi:filesystem/types@0.2.12",
+    "wasi:filesystem/types@0.3.0",
+    "wasi:http/client@0.3.0",
+    "wasi:http/outgoing-handler@0.2.12",
+    "wasi:http/types@0.2.12",
+    "wasi:http/types@0.3.0",
+    "wasi:io/error@0.2.12",
+    "wasi:io/poll@0.2.12",
+    "wasi:io/streams@0.2.12",
+    "wasi:keyvalue/atomics@0.2.0-draft",
+    "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi:keyvalue/batch@0.2.0-draft",
+    "wasi:keyvalue/batch@0.2.0-draft2",
+    "wasi:keyvalue/store@0.2.0-draft",
+    "wasi:keyvalue/store@0.2.0-draft2",
+    "wasi:logging/logging",
+    "wasi:logging/logging@0.1.0-draft",
+    "wasi:random/insecure-seed@0.2.12",
+    "wasi:random/insecure-seed@0.3.0",
+    "wasi:random/insecure@0.2.12",
+    "wasi:random/insecure@0.3.0",
+    "wasi:random/random@0.2.12",
+    "wasi:random/random@0.3.0",
+    "wasi:sockets/instance-network@0.2.12",
+    "wasi:sockets/ip-name-lookup@0.2.12",
+    "wasi:sockets/ip-name-lookup@0.3.0",
+    "wasi:sockets/network@0.2.12",
+    "wasi:sockets/tcp-create-socket@0.2.12",
+    "wasi:sockets/tcp@0.2.12",
+    "wasi:sockets/types@0.3.0",
+    "wasi:sockets/udp-create-socket@0.2.12",
+    "wasi:sockets/udp@0.2.12",
+];
+
+/// [`OFFERED`] in short, for people.
+pub const PACKAGES: [&str; 11] = [
+    "wasi:blobstore (0.2.0-draft)",
+    "wasi:cli",
+    "wasi:clocks",
+    "wasi:config",
+    "wasi:filesystem",
+    "wasi:http",
+    "wasi:io",
+    "wasi:keyvalue (0.2.0-draft, 0.2.0-draft2)",
+    "wasi:logging (0.1.0-draft)",
+    "wasi:random",
+    "wasi:sockets",
+];
+
+/// One sentence for what nodes do not offer of what a component needs; none where they offer all.
+pub fn refusal(missing: &[Unsupported]) -> Option<String> {
+    let named: Vec<String> = missing.iter().map(Unsupported::to_string).collect();
+    (!named.is_empty()).then(|| format!("{}; offered are {}", named.join("; "), PACKAGES.join(", ")))
+}
+
+/// Those of `imports` that none of `offered` can serve.
+pub fn unsupported(imports: &[String], offered: &[&str]) -> Vec<Unsupported> {
     let served = |import: &str| offered.iter().any(|offer| compatible(offer, import));
     imports
         .iter()
@@ -87,6 +178,18 @@ mod tests {
             ("a:b/c@0.2", "a:b/c@0.2.0", false),
         ] {
             assert_eq!(compatible(offer, import), want, "{offer} for {import}");
+        }
+    }
+
+    #[test]
+    fn h40_a_refusal_names_the_import_and_what_is_offered() {
+        assert_eq!(refusal(&[]), None);
+        let imports = ["wasi:http/types@0.2.4", "wasi:io/poll@0.9.12"].map(String::from);
+        let said = refusal(&unsupported(&imports, OFFERED)).expect("a refusal");
+        assert!(said.contains("wasi:io/poll@0.9.12, and only version 0.2.12") && said.contains("offered are wasi:blobstore"), "{said}");
+        let package = |name: &str| name.split_once('/').map(|(package, _)| package.to_owned());
+        for name in OFFERED {
+            assert!(PACKAGES.iter().any(|said| package(name).is_some_and(|package| said.starts_with(&package))), "{name}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::remote::{Fetched, Remote};
 use super::{Artifact, Client};
 use crate::blobs::{Blobs, Name, Referrer};
 use crate::digest::Digest;
-use crate::inspect;
+use crate::inspect::{self, Unsupported};
 use crate::manifest::{self, Described, Document};
 use crate::reference::Reference;
 
@@ -33,6 +33,20 @@ pub(super) struct Found {
     pub layer: Option<Layer>,
     /// What the config says the unpacked layer's digest is.
     diff_id: Option<String>,
+    /// The config that says what the component imports, where it has one.
+    told: Option<Described>,
+}
+
+/// Of the config of a WebAssembly artifact, what it tells of the component.
+#[derive(serde::Deserialize)]
+struct Told {
+    component: Option<ToldComponent>,
+}
+
+#[derive(serde::Deserialize)]
+struct ToldComponent {
+    #[serde(default)]
+    imports: Vec<String>,
 }
 
 impl Client {
@@ -42,6 +56,17 @@ impl Client {
         for place in self.places(reference)? {
             match place.find(reference).await {
                 Ok(found) => return Ok(found),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    pub(super) async fn try_unsupported(&self, reference: &Reference, offered: &[&str]) -> Result<Vec<Unsupported>, Failure> {
+        let mut last = Failure::NoEmbedded;
+        for place in self.places(reference)? {
+            match place.unsupported(reference, offered, self.0.options.limits.layer).await {
+                Ok(missing) => return Ok(missing),
                 Err(failure) => last = failure,
             }
         }
@@ -89,6 +114,22 @@ impl Place {
         Ok(Artifact { digest: found.digest, kind, layer: Digest::of(&wasm), wasm })
     }
 
+    /// A component that is at hand is read itself; of one elsewhere its config tells, if it has one that does.
+    async fn unsupported(&self, reference: &Reference, offered: &[&str], limit: u64) -> Result<Vec<Unsupported>, Failure> {
+        let found = self.find(reference).await?;
+        if let (Place::Local(_), Some(Layer::Plain(layer))) = (self, &found.layer) {
+            return Ok(inspect::inspect(&self.blob(layer, limit).await?)?.unsupported(offered));
+        }
+        let Some(told) = &found.told else { return Ok(Vec::new()) };
+        let Ok(Told { component: Some(component) }) = serde_json::from_slice(&self.blob(told, LARGEST_CONFIG).await?) else {
+            return Ok(Vec::new());
+        };
+        // A config does not tell which imports hold only types, and so need nobody; such are called `types` by custom.
+        let needed: Vec<String> =
+            component.imports.into_iter().filter(|name| !name.split('@').next().is_some_and(|n| n.ends_with("/types"))).collect();
+        Ok(inspect::unsupported(&needed, offered))
+    }
+
     async fn find(&self, reference: &Reference) -> Result<Found, Failure> {
         let mut fetched = match reference.digest() {
             Some(digest) => self.document(reference, &digest.to_string(), Some(digest)).await?,
@@ -102,7 +143,13 @@ impl Place {
             let child = match choose(index)? {
                 Ok(child) => child,
                 Err(platform) => {
-                    return Ok(Found { digest: fetched.digest, kind: Kind::LinuxImage { platform }, layer: None, diff_id: None });
+                    return Ok(Found {
+                        digest: fetched.digest,
+                        kind: Kind::LinuxImage { platform },
+                        layer: None,
+                        diff_id: None,
+                        told: None,
+                    });
                 }
             };
             fetched = self.document(reference, &child.digest.to_string(), Some(&child.digest)).await?;
@@ -124,7 +171,9 @@ impl Place {
                 (Kind::LinuxImage { platform: format!("{}/{}", config.os(), config.architecture()) }, None, None)
             }
         };
-        Ok(Found { digest, kind, layer, diff_id })
+        let told = Described::try_from(manifest.config())?;
+        let told = (told.media_type == manifest::CONFIG).then_some(told);
+        Ok(Found { digest, kind, layer, diff_id, told })
     }
 
     async fn config(&self, described: &Described) -> Result<ImageConfiguration, Failure> {

@@ -50,8 +50,9 @@ fn told(events: &[Value], since: Option<Timestamp>) -> Vec<String> {
     let late = |event: &Value| events::when(event).and_then(|when| when.parse::<Timestamp>().ok()).map(|when| when.as_second());
     let mut told: Vec<(String, String)> = Vec::new();
     for event in events.iter().rev() {
-        // What an App says of itself is told already.
-        let counts = event["type"] == "Warning" && event["involvedObject"]["kind"] != "App" && late(event) >= since;
+        // What an App says of itself is told already, and these are what follows from a cause.
+        let follows = matches!(event["reason"].as_str(), Some("BackOff" | "NotReadyInTime"));
+        let counts = event["type"] == "Warning" && event["involvedObject"]["kind"] != "App" && !follows && late(event) >= since;
         let (first, _) = events::message(event);
         if !counts || first.is_empty() || told.len() == MOST || told.iter().any(|(_, said)| *said == first) {
             continue;

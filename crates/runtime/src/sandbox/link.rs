@@ -1,5 +1,6 @@
 //! Links components against what is offered. What a pod is not granted is linked too, and denied when it is used.
 
+use artifact::inspect::PACKAGES;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::{p2, p3};
 
@@ -26,21 +27,6 @@ pub(crate) enum RunPre {
     P2(wasmtime_wasi::p2::bindings::CommandPre<State>),
     P3(wasmtime_wasi::p3::bindings::CommandPre<State>),
 }
-
-/// The interfaces that a component may import, without versions.
-pub const OFFERED: [&str; 11] = [
-    "wasi:blobstore (0.2.0-draft)",
-    "wasi:cli",
-    "wasi:clocks",
-    "wasi:config",
-    "wasi:filesystem",
-    "wasi:http",
-    "wasi:io",
-    "wasi:keyvalue (0.2.0-draft, 0.2.0-draft2)",
-    "wasi:logging (0.1.0-draft)",
-    "wasi:random",
-    "wasi:sockets",
-];
 
 /// A linker with all that is offered to components of one generation; those of 0.3 may use 0.2's interfaces too.
 pub(crate) fn linker(engine: &wasmtime::Engine, abi: Abi) -> wasmtime::Result<Linker<State>> {
@@ -71,7 +57,7 @@ pub(crate) fn link(linker: &Linker<State>, component: &Component) -> Result<Link
 
 fn unlinkable(error: &wasmtime::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    format!("{}; offered are {}", causes.join(": "), OFFERED.join(", "))
+    format!("{}; offered are {}", causes.join(": "), PACKAGES.join(", "))
 }
 
 fn http(pre: &InstancePre<State>) -> Option<HttpPre> {

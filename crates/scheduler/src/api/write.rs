@@ -12,7 +12,7 @@ use super::admit::{self, Manner};
 use super::reply::{self, Form};
 use super::status::{Refusal, Result};
 use super::tries::Tries;
-use super::{Api, Call, Target, access, apps, body, patch, pinned, policy, read};
+use super::{Api, Call, Target, access, apps, body, imports, patch, pinned, policy, read};
 
 /// What came of a write.
 pub(super) struct Done {
@@ -61,6 +61,7 @@ async fn make_once(api: &Api, who: &crate::auth::Identity, manner: Manner, mut o
     let mut warnings = admit::check(api, who, manner, &mut object, None).await?;
     let home = admit::namespace_is_there(api, &object).await?;
     pinned::pin(api, &mut object).await?;
+    imports::check(api, &object, None).await?;
     warnings.extend(apps::missing_secrets(api, &object).await?);
     let mut writes = if kind == &APP { apps::writes(api, who, &object, None).await? } else { vec![Write::Create(object.clone())] };
     writes.extend(policy::quota(api, object.namespace(), &[&object]).await?);
@@ -148,6 +149,7 @@ async fn put(api: &Api, who: &crate::auth::Identity, manner: Manner, target: &Ta
     let mut turn = None;
     if target.part.is_empty() {
         warnings = admit::check(api, who, manner, &mut object, Some(old)).await?;
+        imports::check(api, &object, Some(old)).await?;
         warnings.extend(apps::missing_secrets(api, &object).await?);
         turn = policy::quota(api, object.namespace(), &[&object]).await?;
         object.stamp_changed(old);

@@ -1,10 +1,15 @@
 //! What an image as typed means right now, looked up in registries.
 
-use artifact::Reference;
+use std::time::Duration;
+
 use artifact::registry::{Client, Kind};
+use artifact::{Reference, inspect};
 use async_trait::async_trait;
 
 use crate::reconcile::Resolve;
+
+/// How long a registry may take to tell what a component imports.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks references up with a registry client.
 pub struct Images(Client);
@@ -28,5 +33,16 @@ impl Resolve for Images {
             )),
             Kind::Other { what } => Err(format!("{typed} is no WebAssembly component but {what}")),
         }
+    }
+
+    async fn unsupported(&self, image: &str) -> Option<String> {
+        let reference: Reference = image.parse().ok()?;
+        // A tag elsewhere is looked up when it is resolved, once; what it means by then is what counts.
+        if reference.digest().is_none() && reference.registry().is_some() {
+            return None;
+        }
+        let missing = tokio::time::timeout(PATIENCE, self.0.unsupported(&reference, inspect::OFFERED)).await;
+        // A registry that does not answer now may do so when a node asks.
+        inspect::refusal(&missing.ok()?.ok()?)
     }
 }

@@ -4,6 +4,7 @@
 
 mod apps;
 mod hostile;
+mod imports;
 mod objects;
 mod policies;
 mod server;
