@@ -52,12 +52,27 @@ pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
         return one(cluster.clone(), cluster.namespace.clone(), pod.to_owned(), cut, None).await;
     }
     if logs.target.starts_with("pod/") {
+        if gone(&cluster, pod, &cut).await? {
+            return Ok(());
+        }
         bail!("there is no pod {pod} in namespace {}", cluster.namespace);
     }
     let part = Part::parse(&logs.target)?;
-    let pick = pods_of(&part, &part.deployments(&cluster).await?);
+    let deployments = match part.deployments(&cluster).await {
+        Ok(deployments) => deployments,
+        Err(missing) => return if part.service.is_none() && gone(&cluster, pod, &cut).await? { Ok(()) } else { Err(missing) },
+    };
+    let pick = pods_of(&part, &deployments);
     let cut = Cut { tail: cut.tail.or((cut.since.is_none()).then_some(FEW)), ..cut };
     all(&cluster, Some(cluster.namespace.clone()), pick, cut).await
+}
+
+/// Shows what a pod that is no longer there has printed; whether a node still keeps it.
+async fn gone(cluster: &Cluster, pod: &str, cut: &Cut) -> Result<bool> {
+    match one(cluster.clone(), cluster.namespace.clone(), pod.to_owned(), cut.clone(), None).await {
+        Err(error) if code(&error) == Some(404) => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 /// The logs of all pods that are picked, each line with its pod; with `follow` those of later pods too.

@@ -142,8 +142,14 @@ impl Asks {
     }
 
     async fn read(&self, wanted: WantedLogs) -> Result<BoxStream<'static, Bytes>, String> {
-        // A pod that has not started has printed nothing.
-        let Some(log) = self.logs.find(&wanted.namespace, &wanted.pod, &wanted.uid) else { return Ok(futures::stream::empty().boxed()) };
+        let Some(log) = self.logs.find(&wanted.namespace, &wanted.pod, &wanted.uid) else {
+            // Asked by name alone all nodes are, and one of them may have it.
+            if wanted.uid.is_empty() {
+                return Err(format!("no log of pod {} is kept here", wanted.pod));
+            }
+            // A pod that has not started has printed nothing.
+            return Ok(futures::stream::empty().boxed());
+        };
         if wanted.previous && !log.has_previous().await {
             return Err(format!("pod {} had no instance before this one, or it printed nothing", wanted.pod));
         }

@@ -210,6 +210,34 @@ async fn logs_come_from_the_node_that_runs_the_pod() {
 }
 
 #[tokio::test]
+async fn logs_of_a_pod_that_is_gone_come_from_whichever_node_keeps_them() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    client.get(&format!("{PODS}/web/log")).await.refused(404, "NotFound");
+    let (one, two) = (cluster.client(Identity::node("n1")), cluster.client(Identity::node("n2")));
+    let mut asks_of_one = one.asks("/apis/wctl.dev/v1/nodes/n1/asks").await;
+    let mut asks_of_two = two.asks("/apis/wctl.dev/v1/nodes/n2/asks").await;
+    let read = || {
+        let client = client.clone();
+        tokio::spawn(async move { client.get(&format!("{PODS}/web/log?follow=true&tailLines=5")).await })
+    };
+    let path =
+        |node: &str, ask: &Value, query: &str| format!("/apis/wctl.dev/v1/nodes/{node}/answers/{}{query}", ask["id"].as_str().unwrap());
+    let reading = read();
+    let (first, second) = (asks_of_one.ask().await, asks_of_two.ask().await);
+    assert_eq!((&first["namespace"], &first["pod"], &first["uid"]), (&json!("default"), &json!("web"), &json!("")));
+    assert_eq!((&first["follow"], &first["tail"]), (&json!(false), &json!(5)), "nothing more comes from the dead");
+    one.send("POST", &path("n1", &first, "?code=400&error=no+such+log"), "text/plain", None).await;
+    two.send("POST", &path("n2", &second, ""), "text/plain", Some(json!("last words"))).await;
+    assert_eq!(reading.await.unwrap().ok(), json!("last words"));
+    let reading = read();
+    for (client, node, ask) in [(&one, "n1", asks_of_one.ask().await), (&two, "n2", asks_of_two.ask().await)] {
+        client.send("POST", &path(node, &ask, "?code=400&error=no+such+log"), "text/plain", None).await;
+    }
+    reading.await.unwrap().refused(404, "NotFound");
+}
+
+#[tokio::test]
 async fn metrics_are_the_servers_and_those_of_all_nodes() {
     let cluster = Cluster::start().await;
     let client = cluster.admin();
