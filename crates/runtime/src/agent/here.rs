@@ -52,12 +52,16 @@ pub struct New {
     wanted: Result<Arc<Wanted>, Unreadable>,
     restarts: u32,
     since: Option<Timestamp>,
+    backoff: Backoff,
 }
 
 impl New {
     /// Reads it.
     pub fn of(pod: &Pod) -> New {
-        New { wanted: wanted(pod).map(Arc::new), restarts: restarts_of(pod), since: since_of(pod) }
+        let (wanted, restarts) = (wanted(pod).map(Arc::new), restarts_of(pod));
+        let limits = wanted.as_ref().map(|wanted| wanted.backoff).unwrap_or_default();
+        let backoff = Backoff::resumed(restarts, ended_ago(pod, Timestamp::now()), &limits);
+        New { wanted, restarts, since: since_of(pod), backoff }
     }
 }
 
@@ -73,7 +77,7 @@ const MENDING: Duration = Duration::from_secs(2);
 impl Here {
     /// A pod seen for the first time; its key is its namespace and name.
     pub fn new(key: (String, String), uid: String, new: New, host: &Host) -> Here {
-        let New { wanted, restarts, since } = new;
+        let New { wanted, restarts, since, backoff } = new;
         let bare = || Identity {
             namespace: key.0.clone(),
             app: String::new(),
@@ -109,7 +113,7 @@ impl Here {
             identity,
             local,
             view,
-            backoff: Backoff::default(),
+            backoff,
             stop: None,
             env: None,
             code: None,
@@ -308,4 +312,32 @@ fn restarts_of(pod: &Pod) -> u32 {
 
 fn since_of(pod: &Pod) -> Option<Timestamp> {
     pod.status.as_ref()?.start_time.as_ref().map(|time| time.0)
+}
+
+/// How long ago its last instance ended, if one did.
+fn ended_ago(pod: &Pod, now: Timestamp) -> Option<Duration> {
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    let ended = status.last_state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?;
+    // A clock that was set back makes it now.
+    Some(Duration::try_from(now.duration_since(ended.0)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_seen_again_tells_how_long_ago_it_crashed() {
+        let pod = |status: Value| serde_json::from_value::<Pod>(json!({"metadata": {"name": "a"}, "status": status})).expect("a pod");
+        let now: Timestamp = "2026-01-01T00:00:10Z".parse().expect("a time");
+        let crashed = |at: &str| {
+            let ended = json!({"exitCode": 134, "finishedAt": at});
+            let one =
+                json!({"name": "a", "image": "a", "imageID": "", "ready": false, "restartCount": 4, "lastState": {"terminated": ended}});
+            ended_ago(&pod(json!({"containerStatuses": [one]})), now)
+        };
+        assert_eq!(crashed("2026-01-01T00:00:07Z"), Some(Duration::from_secs(3)));
+        assert_eq!(crashed("2026-01-01T00:01:07Z"), Some(Duration::ZERO));
+        assert_eq!(ended_ago(&pod(json!({})), now), None);
+    }
 }

@@ -39,6 +39,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Of an instance that ended `restarts` times before this process, the last time `ago`: a node that starts again must not
+    /// give a guest that crashes its quick restarts anew.
+    pub fn resumed(restarts: u32, ago: Option<Duration>, limits: &Limits) -> Backoff {
+        let lately = ago.is_some_and(|ago| ago < limits.reset);
+        Backoff { failures: if lately { restarts } else { 0 } }
+    }
+
     /// The wait after a life that was well for `well`. `draw` in 0..1 spreads restarts of many instances: a wait is 75–100% of its nominal.
     pub fn after(&mut self, well: Duration, limits: &Limits, draw: f64) -> Duration {
         if well >= limits.reset {
@@ -94,6 +101,18 @@ mod tests {
     #[test]
     fn chance_only_shortens_and_by_a_quarter_at_most() {
         assert_eq!(waits(&[0, 0, 0], 0.0), "0 75 150");
+    }
+
+    #[test]
+    fn a_restart_of_the_node_takes_up_the_wait_where_it_was() {
+        let limits = Limits::default();
+        let wait = |restarts: u32, ago: Option<u64>| {
+            Backoff::resumed(restarts, ago.map(Duration::from_secs), &limits).after(Duration::ZERO, &limits, 1.0).as_millis()
+        };
+        assert_eq!(wait(7, Some(3)), 6400);
+        assert_eq!(wait(7, Some(60)), 0, "that was long ago");
+        assert_eq!(wait(7, None), 0);
+        assert_eq!(wait(0, None), 0);
     }
 
     #[test]
