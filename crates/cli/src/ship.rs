@@ -133,7 +133,7 @@ pub async fn lock(
 fn are_offered(components: &BTreeMap<String, Component>) -> Result<()> {
     let refused = components.iter().filter_map(|(name, component)| match component {
         Component::Local(path, packed) => {
-            let why = inspect::refusal(&packed.inspection.unsupported(inspect::OFFERED))?;
+            let why = inspect::refusal(&packed.inspection.as_ref()?.unsupported(inspect::OFFERED))?;
             Some(format!("{name} cannot run ({}): {why}", path.display()))
         }
         Component::Remote(_) => None,
