@@ -113,7 +113,7 @@ fn what_is_not_said_is_filled_in() {
         json!({ "wctl.dev/image": "./a.wasm", "wctl.dev/time": "30s", "wctl.dev/concurrency": "100", "wctl.dev/reuse": "1" })
     );
     let container = &pod["spec"]["containers"][0];
-    assert_eq!(container["resources"], json!({ "limits": { "memory": "128Mi" }, "requests": { "memory": "2Mi", "cpu": "1m" } }));
+    assert_eq!(container["resources"], json!({ "limits": { "memory": "128Mi" }, "requests": { "memory": "2Mi" } }));
     for absent in ["env", "args", "readinessProbe", "livenessProbe"] {
         assert_eq!(container.get(absent), None);
     }
