@@ -42,9 +42,9 @@ async fn idle(rounds: usize) -> Result<Vec<Figure>> {
     let few = cluster.cpu(rounds)?;
     cluster.make(SHARED..APPS, &images).await?;
     cluster.ready(APPS).await?;
-    let many = cluster.cpu(rounds)?;
-    // What a list of all pods took goes back meanwhile.
+    // The node still tells statuses and makes its table anew, and what a list of all pods took goes back.
     tokio::time::sleep(Duration::from_secs(10)).await;
+    let many = cluster.cpu(rounds)?;
     let slower = few.iter().zip(&many).map(|(few, many)| many / few).collect();
     let memory = |what: &str, process: &Process, most: f64| -> Result<Figure> {
         let name = format!("RSS of the {what}'s process, {APPS} idle apps over {SHARED} components");
