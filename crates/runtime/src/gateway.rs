@@ -10,10 +10,11 @@ pub mod track;
 
 mod calls;
 mod incoming;
+mod paths;
 mod table;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use scheduler::routes;
+use scheduler::routes::{self, Book, Changes, Key};
 use tokio::sync::{Notify, broadcast, watch as latest};
 
 use crate::body::Body;
@@ -67,10 +68,10 @@ pub struct Gateway {
     /// Where requests are logged.
     pub access: Access,
     table: ArcSwap<Table>,
-    turn: Mutex<()>,
     version: latest::Sender<u64>,
     events: broadcast::Sender<EndpointEvent>,
     stale: Notify,
+    stale_pods: Mutex<HashSet<String>>,
 }
 
 /// On which of a node's doors a request came in.
@@ -78,13 +79,8 @@ pub struct Gateway {
 pub enum Door {
     /// The gateway's: routed by host and path.
     Front,
-    /// An App's own: routed by path alone.
-    App {
-        /// The App's namespace.
-        namespace: String,
-        /// The App's name.
-        app: String,
-    },
+    /// An App's own: routed by path alone. Namespace and name of the App.
+    App(Key),
 }
 
 /// A request's facts that its answer and log line need.
@@ -107,36 +103,42 @@ impl Gateway {
             metrics,
             access: Access::default(),
             table: ArcSwap::default(),
-            turn: Mutex::default(),
             version: latest::Sender::new(0),
             events: broadcast::Sender::new(4096),
             stale: Notify::new(),
+            stale_pods: Mutex::default(),
         }
     }
 
-    /// Routes by this table from now on; `apps` is from (namespace, Service) to the App that owns it.
-    pub fn route(&self, table: routes::Table, apps: BTreeMap<(String, String), String>) {
-        // One at a time: an older table must not come after a newer one.
-        let _turn = self.turn.lock();
+    /// Routes by the book from now on, of which this changed.
+    pub fn route(&self, changes: &Changes, book: &Book) {
         let before = self.table.load_full();
-        let table = Arc::new(Table::build(&table, &apps, &self.settings.node, &self.locals, &before));
+        let table = Arc::new(before.after(changes, book, &self.settings.node, &self.locals));
+        let services = || changes.services.iter().map(|key| (before.service(key), table.service(key)));
+        services().filter_map(|(_, now)| now).flat_map(|now| now.locals()).for_each(|local| local.list());
         self.table.store(table.clone());
+        services().filter_map(|(before, _)| before).flat_map(|before| before.locals()).for_each(|local| local.unlist());
         self.version.send_modify(|version| *version += 1);
         // Told last: whoever hears of a change finds it in the table.
-        for service in table.services() {
-            if service.differs(before.service(&service.namespace, &service.name)) {
-                self.tell(service);
+        for (before, now) in services() {
+            if let Some(now) = now.filter(|now| now.differs(before)) {
+                self.tell(now);
             }
         }
     }
 
-    /// The pods of this node are others, or ready in another way: [`Gateway::follow`] looks again.
-    pub fn refresh(&self) {
+    /// A pod of this node is there, gone, or ready in another way: [`Gateway::follow`] looks again.
+    pub fn refresh(&self, pod: &str) {
+        self.stale_pods.lock().insert(pod.to_owned());
         self.stale.notify_one();
     }
 
+    fn take_stale(&self) -> HashSet<String> {
+        std::mem::take(&mut *self.stale_pods.lock())
+    }
+
     fn tell(&self, service: &Service) {
-        let (namespace, name, ready) = (service.namespace.clone(), service.name.clone(), service.ready());
+        let (namespace, name, ready) = (service.key.namespace().to_owned(), service.key.name().to_owned(), service.ready());
         tracing::debug!(namespace, service = name, ready, "endpoints");
         // Nobody has to listen.
         let _ = self.events.send(EndpointEvent { namespace, service: name, ready });
@@ -149,14 +151,14 @@ impl Gateway {
 
     /// How many pods of a Service may get requests now.
     pub fn ready(&self, namespace: &str, service: &str) -> usize {
-        self.table.load().service(namespace, service).map_or(0, |service| service.ready())
+        self.table.load().service(&Key::new(namespace, service)).map_or(0, |service| service.ready())
     }
 
     /// Done when no Service lists the pod any more, or after `most`.
-    pub async fn unlisted(&self, pod: &str, most: Duration) {
+    pub async fn unlisted(&self, pod: &Local, most: Duration) {
         let mut version = self.version.subscribe();
         let gone = async {
-            while self.table.load().lists(pod) {
+            while pod.is_listed() {
                 if version.changed().await.is_err() {
                     return;
                 }
@@ -202,8 +204,8 @@ impl Gateway {
         let table = self.table.load();
         let path = arrival.uri.path();
         match door {
-            Door::Front => table.find(&table::normal_host(arrival.host.to_str().unwrap_or_default()), path).cloned(),
-            Door::App { namespace, app } => table.find_of_app(namespace, app, path).cloned(),
+            Door::Front => table.find(&routes::normal_host(arrival.host.to_str().unwrap_or_default()), path),
+            Door::App(app) => table.find_of_app(app, path),
         }
     }
 
@@ -353,7 +355,7 @@ mod tests {
     async fn a_gateway_says_404_only_once_it_knows_the_routes() {
         let gateway = Gateway::new(Settings { node: "edge-1".into(), trusted: Vec::new() }, Arc::default());
         assert_eq!(gateway.without_route().status(), StatusCode::SERVICE_UNAVAILABLE);
-        gateway.route(routes::Table::default(), BTreeMap::new());
+        gateway.route(&Changes::default(), &Book::default());
         assert_eq!(gateway.without_route().status(), StatusCode::NOT_FOUND);
     }
 }

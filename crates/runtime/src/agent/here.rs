@@ -88,7 +88,7 @@ impl Here {
         };
         let identity = wanted.as_ref().map_or_else(|_| Arc::new(bare()), |wanted| wanted.identity.clone());
         let local = host.gateway.locals.enter(&identity);
-        host.gateway.refresh();
+        host.gateway.refresh(&uid);
         let now = Timestamp::now();
         let view = View {
             phase: Phase::Preparing,

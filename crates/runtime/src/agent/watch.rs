@@ -102,11 +102,6 @@ impl<V> Mirror<V> {
     pub fn get_mut(&mut self, key: &Key) -> Option<&mut V> {
         self.seen.get_mut(key)
     }
-
-    /// All objects.
-    pub fn all(&self) -> impl Iterator<Item = (&Key, &V)> {
-        self.seen.iter()
-    }
 }
 
 fn key<K: Resource<DynamicType = ()>>(object: &K) -> Key {
@@ -123,7 +118,7 @@ mod tests {
     }
 
     fn names(mirror: &Mirror<()>) -> Vec<String> {
-        let mut names: Vec<_> = mirror.all().map(|((_, name), ())| name.clone()).collect();
+        let mut names: Vec<_> = mirror.seen.keys().map(|(_, name)| name.clone()).collect();
         names.sort();
         names
     }

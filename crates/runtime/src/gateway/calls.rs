@@ -13,6 +13,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use scheduler::app::object_name;
+use scheduler::routes::Key;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
@@ -61,7 +62,7 @@ impl Gateway {
     fn callee(&self, caller: &PodIdentity, service: &str) -> Result<Held, CallError> {
         let app = caller.app.as_deref().ok_or_else(|| CallError::NoService(service.to_owned()))?;
         let table = self.table.load();
-        let found = table.service(&caller.namespace, &object_name(app, service)).filter(|found| found.app == app);
+        let found = table.service(&Key::new(&caller.namespace, &object_name(app, service))).filter(|found| *found.app == *app);
         let found = found.ok_or_else(|| CallError::NoService(service.to_owned()))?;
         let full = || CallError::Unavailable(service.to_owned());
         self.pick(found).ok().and_then(|local| local.hold()).ok_or_else(full)

@@ -48,12 +48,13 @@ pub struct Local {
     ready: AtomicBool,
     in_flight: AtomicU32,
     idle: Notify,
+    listed: AtomicU32,
 }
 
 impl Local {
     fn new(identity: Arc<Identity>) -> Local {
         let instance = ArcSwapOption::empty();
-        Local { identity, instance, ready: AtomicBool::new(false), in_flight: AtomicU32::new(0), idle: Notify::new() }
+        Local { identity, instance, ready: AtomicBool::new(false), in_flight: AtomicU32::new(0), idle: Notify::new(), listed: AtomicU32::new(0) }
     }
 
     /// Puts an instance in place, or takes it away.
@@ -74,6 +75,21 @@ impl Local {
     /// Whether an instance is there.
     pub fn is_alive(&self) -> bool {
         self.instance.load().is_some()
+    }
+
+    /// Whether a Service has it among its pods, so that requests may still come.
+    pub fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire) > 0
+    }
+
+    /// One more Service has it.
+    pub fn list(&self) {
+        self.listed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One Service fewer has it.
+    pub fn unlist(&self) {
+        self.listed.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Requests that its guest works on, or `None` when it takes no more. An answer that is done and waits for its client is not the guest's

@@ -1,46 +1,30 @@
-//! The scheduler's route table with this node's pods in it, built for quick look-ups.
+//! The scheduler's routes with this node's pods behind them, made for quick look-ups.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use imbl::HashMap;
 use scheduler::balance;
-use scheduler::routes::{self, Endpoint};
+use scheduler::routes::{Backend, Book, Changes, Endpoint, Key};
 
 use super::local::{Local, Locals};
+use super::paths::Paths;
 
-/// Where requests go; made whole, never changed in place.
-#[derive(Default)]
+/// Where requests go: a value, so that who reads it sees one state of the cluster. The next one shares with it what did not change.
+#[derive(Clone, Default)]
 pub struct Table {
-    hosts: HashMap<String, Vec<Routed>>,
-    wildcards: bool,
-    apps: HashMap<String, Vec<Routed>>,
-    services: HashMap<String, Arc<Service>>,
-}
-
-/// One path of a host, or of an App's own port.
-#[derive(Clone)]
-struct Routed {
-    path: Arc<str>,
-    exact: bool,
-    service: Arc<Service>,
-}
-
-impl Routed {
-    fn matches(&self, path: &str) -> bool {
-        routes::matches(&self.path, self.exact, path)
-    }
+    hosts: HashMap<Arc<str>, Arc<Paths>>,
+    wildcards: usize,
+    apps: HashMap<Key, Arc<Paths>>,
+    services: HashMap<Key, Arc<Service>>,
 }
 
 /// A Service and the pods that answer for it.
 pub struct Service {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Its namespace and name.
+    pub key: Key,
     /// The App that owns it; empty without one.
-    pub app: String,
+    pub app: Arc<str>,
     here: Vec<Target>,
     elsewhere: Vec<Target>,
     leaving: Vec<Arc<Local>>,
@@ -68,6 +52,11 @@ pub enum Pick {
 }
 
 impl Service {
+    fn without_pods(key: &Key) -> Service {
+        let (here, elsewhere, leaving) = Default::default();
+        Service { key: key.clone(), app: "".into(), here, elsewhere, leaving, shown: NOBODY }
+    }
+
     /// Who answers the next request, given two draws.
     pub fn pick(&self, draws: balance::Draws) -> Pick {
         if let Some(target) = balance::pick(&self.here, &self.elsewhere, Target::load, draws) {
@@ -88,6 +77,11 @@ impl Service {
         before.map_or(NOBODY, |before| before.shown) != self.shown
     }
 
+    /// The pods of this node that it lists.
+    pub fn locals(&self) -> impl Iterator<Item = &Arc<Local>> {
+        self.here.iter().filter_map(Target::local)
+    }
+
     /// How many pods are ready to answer now.
     pub fn ready(&self) -> usize {
         self.here.iter().filter(|target| target.is_ready()).count() + self.elsewhere.len()
@@ -99,6 +93,13 @@ impl Target {
         match self {
             Target::Local(local) => &local.identity.uid,
             Target::Remote(endpoint) => &endpoint.pod,
+        }
+    }
+
+    fn local(&self) -> Option<&Arc<Local>> {
+        match self {
+            Target::Local(local) => Some(local),
+            Target::Remote(_) => None,
         }
     }
 
@@ -119,114 +120,84 @@ impl Target {
 }
 
 impl Table {
-    /// The table for what the scheduler says, on the node `node`. `apps` is from (namespace, Service) to its App; `before` is the table until now.
-    pub fn build(
-        scheduled: &routes::Table,
-        apps: &BTreeMap<(String, String), String>,
-        node: &str,
-        locals: &Locals,
-        before: &Table,
-    ) -> Table {
-        let mut table = Table::default();
-        for (key, backend) in &scheduled.backends {
-            let app = apps.get(key).cloned().unwrap_or_default();
-            let name = key_of(&key.0, &key.1);
-            let service = service(backend, app, node, locals, before.services.get(&name));
-            table.services.insert(name, Arc::new(service));
+    /// The table after these changes of the book, on the node `node`.
+    pub fn after(&self, changes: &Changes, book: &Book, node: &str, locals: &Locals) -> Table {
+        let mut table = self.clone();
+        for key in &changes.services {
+            let before = self.services.get(key);
+            match book.backend(key) {
+                Some(backend) => table.services.insert(key.clone(), Arc::new(service(key, backend, node, locals, before))),
+                None => table.services.remove(key),
+            };
         }
-        for (host, routes) in &scheduled.hosts {
-            table.wildcards |= host.starts_with("*.");
-            let routes: Vec<_> = routes.iter().map(|route| table.routed(route)).collect();
-            table.hosts.insert(host.clone(), routes);
+        for host in &changes.hosts {
+            table.route_host(host, Paths::new(book.routes(host)));
         }
-        table.apps = table.by_app();
+        for app in &changes.apps {
+            match Paths::new(book.routes_of_app(app)) {
+                Some(paths) => table.apps.insert(app.clone(), Arc::new(paths)),
+                None => table.apps.remove(app),
+            };
+        }
         table
     }
 
-    fn routed(&self, route: &routes::Route) -> Routed {
-        let backend = &route.backend;
-        let found = self.services.get(&key_of(&backend.namespace, &backend.name)).cloned();
-        let empty = || Service {
-            namespace: backend.namespace.clone(),
-            name: backend.name.clone(),
-            app: String::new(),
-            here: Vec::new(),
-            elsewhere: Vec::new(),
-            leaving: Vec::new(),
-            shown: NOBODY,
+    fn route_host(&mut self, host: &Arc<str>, paths: Option<Paths>) {
+        let is_there = paths.is_some();
+        let was_there = match paths {
+            Some(paths) => self.hosts.insert(host.clone(), Arc::new(paths)).is_some(),
+            None => self.hosts.remove(host).is_some(),
         };
-        Routed { path: route.path.as_str().into(), exact: route.exact, service: found.unwrap_or_else(|| Arc::new(empty())) }
+        if host.starts_with("*.") {
+            self.wildcards = self.wildcards + usize::from(is_there) - usize::from(was_there);
+        }
     }
 
-    fn by_app(&self) -> HashMap<String, Vec<Routed>> {
-        let mut apps: HashMap<String, Vec<Routed>> = HashMap::new();
-        for routed in self.hosts.values().flatten().filter(|routed| !routed.service.app.is_empty()) {
-            apps.entry(key_of(&routed.service.namespace, &routed.service.app)).or_default().push(routed.clone());
-        }
-        for routes in apps.values_mut() {
-            routes.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then(a.path.cmp(&b.path)));
-            routes.dedup_by(|a, b| a.path == b.path && a.exact == b.exact);
-            routes.shrink_to_fit();
-        }
-        apps
-    }
-
-    /// The Service for a host as [`routes::normal_host`] makes it and a path without its query.
-    pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Service>> {
+    /// The Service for a host as [`scheduler::routes::normal_host`] makes it and a path without its query.
+    pub fn find(&self, host: &str, path: &str) -> Option<Arc<Service>> {
         let found = self.on(host, path).or_else(|| self.on_wildcard(host, path)).or_else(|| self.on("", path));
-        found.map(|routed| &routed.service)
+        found.map(|key| self.named(key))
     }
 
-    fn on(&self, host: &str, path: &str) -> Option<&Routed> {
-        self.hosts.get(host)?.iter().find(|routed| routed.matches(path))
+    fn on(&self, host: &str, path: &str) -> Option<&Key> {
+        self.hosts.get(host)?.find(path)
     }
 
-    fn on_wildcard(&self, host: &str, path: &str) -> Option<&Routed> {
-        let (_, parent) = host.split_once('.').filter(|_| self.wildcards)?;
+    fn on_wildcard(&self, host: &str, path: &str) -> Option<&Key> {
+        let (_, parent) = host.split_once('.').filter(|_| self.wildcards > 0)?;
         self.on(&format!("*.{parent}"), path)
     }
 
     /// The Service for a path on an App's own port.
-    pub fn find_of_app(&self, namespace: &str, app: &str, path: &str) -> Option<&Arc<Service>> {
-        let routes = self.apps.get(&key_of(namespace, app))?;
-        routes.iter().find(|routed| routed.matches(path)).map(|routed| &routed.service)
+    pub fn find_of_app(&self, app: &Key, path: &str) -> Option<Arc<Service>> {
+        self.apps.get(app)?.find(path).map(|key| self.named(key))
+    }
+
+    /// A route may lead to a Service that does not exist: then nobody answers, which is not the same as no route.
+    fn named(&self, key: &Key) -> Arc<Service> {
+        self.services.get(key).cloned().unwrap_or_else(|| Arc::new(Service::without_pods(key)))
     }
 
     /// A Service by its name.
-    pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<Service>> {
-        self.services.get(&key_of(namespace, name))
-    }
-
-    /// All Services.
-    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.services.values()
-    }
-
-    /// Whether a pod of this node is among the endpoints of any Service: a look at everything.
-    pub fn lists(&self, pod: &str) -> bool {
-        let is_it = |target: &Target| matches!(target, Target::Local(local) if local.identity.uid == pod);
-        self.services.values().any(|service| service.here.iter().any(is_it))
+    pub fn service(&self, key: &Key) -> Option<&Arc<Service>> {
+        self.services.get(key)
     }
 }
 
-fn key_of(namespace: &str, name: &str) -> String {
-    [namespace, name].join("/")
-}
-
-fn service(backend: &routes::Backend, app: String, node: &str, locals: &Locals, before: Option<&Arc<Service>>) -> Service {
+fn service(key: &Key, backend: Backend, node: &str, locals: &Locals, before: Option<&Arc<Service>>) -> Service {
     let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
-    for endpoint in &backend.endpoints {
+    for endpoint in backend.endpoints {
         match locals.get(&endpoint.pod) {
             Some(local) => here.push(Target::Local(local)),
             // Said to be here, but not (yet) known: nobody could answer.
-            None if endpoint.node == node => {}
-            None => elsewhere.push(Target::Remote(endpoint.clone())),
+            None if *endpoint.node == *node => {}
+            None => elsewhere.push(Target::Remote(endpoint)),
         }
     }
     here.shrink_to_fit();
     let leaving = before.map(|before| leaving(before, &here)).unwrap_or_default();
     let shown = shown(&here, &elsewhere);
-    Service { namespace: backend.namespace.clone(), name: backend.name.clone(), app, here, elsewhere, leaving, shown }
+    Service { key: key.clone(), app: backend.app, here, elsewhere, leaving, shown }
 }
 
 /// [`Service::shown`] where no pod is ready.
@@ -245,14 +216,5 @@ fn shown(here: &[Target], elsewhere: &[Target]) -> u64 {
 /// Pods that answered for the Service before, live on and are no longer listed.
 fn leaving(before: &Service, here: &[Target]) -> Vec<Arc<Local>> {
     let listed = |local: &Arc<Local>| here.iter().any(|target| matches!(target, Target::Local(l) if Arc::ptr_eq(l, local)));
-    let of_before = before.here.iter().filter_map(|target| match target {
-        Target::Local(local) => Some(local),
-        Target::Remote(_) => None,
-    });
-    of_before.chain(&before.leaving).filter(|local| local.is_alive() && !listed(local)).cloned().collect()
-}
-
-/// A host as routes have it: without port or final dot, lower case.
-pub fn normal_host(host: &str) -> Cow<'_, str> {
-    routes::normal_host(host)
+    before.locals().chain(&before.leaving).filter(|local| local.is_alive() && !listed(local)).cloned().collect()
 }

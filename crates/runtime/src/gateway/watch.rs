@@ -1,6 +1,6 @@
 //! Keeps the gateway's routes as the API has them; while the server is away the last ones stay.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
@@ -8,50 +8,93 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::runtime::watcher::{Config, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use scheduler::names;
-use scheduler::routes::{self, Claims, Pods};
+use scheduler::routes::{Book, Claims, Key, Pods};
 
 use super::Gateway;
-use crate::agent::watch::{Mirror, watch};
+use crate::agent::watch::watch;
 
-#[allow(clippy::large_enum_variant, reason = "one lives at a time, on its way from a watch into the table")]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, on its way from a watch into the book")]
 enum Change {
     Ingress(Event<Ingress>),
     Service(Event<Service>),
     Slice(Event<EndpointSlice>),
 }
 
-/// Of each object only what the table needs: the objects themselves are a hundred times as large.
+/// Of each object only what routes need: the objects themselves are a hundred times as large.
 #[derive(Default)]
 struct Seen {
-    ingresses: Mirror<Claims>,
-    /// Their Apps.
-    services: Mirror<Option<String>>,
-    slices: Mirror<Option<Pods>>,
+    book: Book,
+    ingresses: Listing,
+    services: Listing,
+    slices: Listing,
 }
 
 impl Seen {
     fn take(&mut self, change: Change) {
+        let book = &mut self.book;
         match change {
-            Change::Ingress(event) => drop(self.ingresses.take(event, |ingress| Claims::from(ingress))),
-            Change::Service(event) => drop(self.services.take(event, |service| service.labels().get(names::APP).cloned())),
-            Change::Slice(event) => drop(self.slices.take(event, Pods::of)),
+            Change::Ingress(event) => match self.ingresses.take(event) {
+                Turn::Is(key, ingress) => book.ingress(key, Some(Claims::from(&ingress))),
+                Turn::Gone(key) => book.ingress(key, None),
+                Turn::Only(keys) => book.only_ingresses(&keys),
+                Turn::Begun => {}
+            },
+            Change::Service(event) => match self.services.take(event) {
+                Turn::Is(key, service) => book.service(key, Some(service.labels().get(names::APP).map_or("", String::as_str).into())),
+                Turn::Gone(key) => book.service(key, None),
+                Turn::Only(keys) => book.only_services(&keys),
+                Turn::Begun => {}
+            },
+            Change::Slice(event) => match self.slices.take(event) {
+                Turn::Is(key, slice) => book.slice(key, Pods::of(&slice)),
+                Turn::Gone(key) => book.slice(key, None),
+                Turn::Only(keys) => book.only_slices(&keys),
+                Turn::Begun => {}
+            },
         }
     }
 
     fn is_whole(&self) -> bool {
-        self.ingresses.is_whole() && self.services.is_whole() && self.slices.is_whole()
+        self.ingresses.whole && self.services.whole && self.slices.whole
     }
+}
 
-    fn table(&self) -> routes::Table {
-        let ingresses = self.ingresses.all().map(|(_, claims)| claims);
-        let services = self.services.all().map(|(name, _)| name);
-        routes::table(ingresses, services, self.slices.all().filter_map(|(_, pods)| pods.as_ref()))
-    }
+/// How far a list of one kind is. What it does not name is gone only once it is whole.
+#[derive(Default)]
+struct Listing {
+    named: HashSet<Key>,
+    whole: bool,
+}
 
-    fn apps(&self) -> BTreeMap<(String, String), String> {
-        self.services.all().filter_map(|(name, app)| Some((name.clone(), app.clone()?))).collect()
+/// What an event means.
+enum Turn<K> {
+    Is(Key, K),
+    Gone(Key),
+    Only(HashSet<Key>),
+    Begun,
+}
+
+impl Listing {
+    fn take<K: Resource<DynamicType = ()>>(&mut self, event: Event<K>) -> Turn<K> {
+        let key = |object: &K| Key::of(object.meta());
+        match event {
+            Event::Init => {
+                self.named.clear();
+                Turn::Begun
+            }
+            Event::InitApply(object) => {
+                self.named.insert(key(&object));
+                Turn::Is(key(&object), object)
+            }
+            Event::InitDone => {
+                self.whole = true;
+                Turn::Only(std::mem::take(&mut self.named))
+            }
+            Event::Apply(object) => Turn::Is(key(&object), object),
+            Event::Delete(object) => Turn::Gone(key(&object)),
+        }
     }
 }
 
@@ -72,13 +115,42 @@ impl Gateway {
                 },
                 () = self.stale.notified() => {}
             }
-            // What is already here goes into the same table: a burst of changes costs one table, not one each.
+            // What is already here goes into the same table.
             while let Some(Some(change)) = all.next().now_or_never() {
                 seen.take(change);
             }
             if seen.is_whole() {
-                self.route(seen.table(), seen.apps());
+                self.take_stale().iter().for_each(|pod| seen.book.touch_pod(pod));
+                let changes = seen.book.take_changes();
+                self.route(&changes, &seen.book);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Service {
+        Service { metadata: kube::api::ObjectMeta { name: Some(name.into()), ..Default::default() }, ..Default::default() }
+    }
+
+    fn has(seen: &Seen, name: &str) -> bool {
+        seen.book.backend(&Key::new("", name)).is_some()
+    }
+
+    #[test]
+    fn a_half_list_takes_nothing_away() {
+        let mut seen = Seen::default();
+        for event in [Event::Init, Event::InitApply(named("a")), Event::InitApply(named("b")), Event::InitDone] {
+            seen.take(Change::Service(event));
+        }
+        seen.take(Change::Service(Event::Init));
+        seen.take(Change::Service(Event::InitApply(named("b"))));
+        assert!(has(&seen, "a"), "the server went away in mid-list");
+        seen.take(Change::Service(Event::InitDone));
+        assert!(!has(&seen, "a") && has(&seen, "b"));
+        assert!(!seen.is_whole(), "nothing is known of Ingresses yet");
     }
 }

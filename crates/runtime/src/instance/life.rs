@@ -178,7 +178,7 @@ impl Life {
         };
         self.order.local.set_ready(false);
         self.order.local.set_instance(None);
-        self.host.gateway.refresh();
+        self.host.gateway.refresh(&self.order.local.identity.uid);
         self.teller.tell(News::Ended(end));
     }
 
@@ -266,14 +266,14 @@ impl Life {
 
     fn ready(&self, ready: Result<(), String>) {
         self.order.local.set_ready(ready.is_ok());
-        self.host.gateway.refresh();
+        self.host.gateway.refresh(&self.order.local.identity.uid);
         self.teller.tell(News::Ready(ready));
     }
 
     async fn drain(self: Arc<Life>, health: Arc<Health>, grace: Duration) -> End {
         self.teller.tell(News::Draining);
         let since = tokio::time::Instant::now();
-        self.host.gateway.unlisted(&self.order.wanted.identity.uid, UNLISTED.min(grace)).await;
+        self.host.gateway.unlisted(&self.order.local, UNLISTED.min(grace)).await;
         self.order.local.set_ready(false);
         if tokio::time::timeout(grace.saturating_sub(since.elapsed()), self.order.local.drained()).await.is_ok() {
             return stopped("it finished its requests");

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use scheduler::routes::Key;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,7 @@ impl Doors {
     /// # Errors
     /// When no port can be had.
     pub async fn expose(&self, namespace: &str, app: &str) -> io::Result<SocketAddr> {
-        let door = Door::App { namespace: namespace.to_owned(), app: app.to_owned() };
+        let door = Door::App(Key::new(namespace, app));
         let mut open = self.0.open.lock().await;
         if let Some(address) = open.get(&door) {
             return Ok(*address);

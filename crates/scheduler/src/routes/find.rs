@@ -1,41 +1,8 @@
-//! The route of one request.
+//! How hosts and paths of requests are compared with those of routes.
 
-use super::{Backend, Route, Table};
 use std::borrow::Cow;
-use std::sync::Arc;
 
-impl Table {
-    /// The route for a `Host` header or `:authority` as sent, and a path without its query: the most exact host that has a
-    /// matching path, and of its paths the longest.
-    pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
-        let host = normal_host(host);
-        self.on_host(&host, path).or_else(|| self.on_wildcard(&host, path)).or_else(|| self.on_host("", path))
-    }
-
-    /// The Service that `http://NAME.internal` means to a guest of `namespace`.
-    pub fn backend(&self, namespace: &str, name: &str) -> Option<&Arc<Backend>> {
-        self.backends.get(&(namespace.to_owned(), name.to_owned()))
-    }
-
-    fn on_host(&self, host: &str, path: &str) -> Option<&Route> {
-        self.hosts.get(host)?.iter().find(|route| route.matches(path))
-    }
-
-    /// As in Kubernetes, `*` stands for exactly one label.
-    fn on_wildcard(&self, host: &str, path: &str) -> Option<&Route> {
-        let (_, parent) = host.split_once('.')?;
-        self.on_host(&format!("*.{parent}"), path)
-    }
-}
-
-impl Route {
-    /// Whether a path without its query is the route's or lies under it: `/users` matches `/users/1`, never `/usersx`.
-    pub fn matches(&self, path: &str) -> bool {
-        matches(&self.path, self.exact, path)
-    }
-}
-
-/// [`Route::matches`] for the route of `prefix`.
+/// Whether a path without its query is the route's or lies under it: `/users` matches `/users/1`, never `/usersx`.
 pub fn matches(prefix: &str, exact: bool, path: &str) -> bool {
     if exact {
         return path == prefix;
