@@ -2,18 +2,25 @@
 
 mod connect;
 mod error;
+mod steady;
 mod wait;
+mod warnings;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::io::AsyncBufRead;
 use futures::stream::{BoxStream, StreamExt};
 use futures::{AsyncBufReadExt, TryStreamExt};
-use http::{Method, Request, header};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use kube::core::Status;
 use scheduler::kinds::Kind;
 use serde_json::Value;
 
 pub use error::{Refused, code};
 pub use wait::{Deadline, Until};
+
+use steady::Steady;
+use warnings::Warned;
 
 /// What `kubectl` asks for when it wants columns made by the server.
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -30,6 +37,7 @@ pub struct Cluster {
     pub endpoint: String,
     /// Registries: the server's own and all others.
     pub registry: artifact::registry::Client,
+    warned: Warned,
 }
 
 /// Which objects of a kind.
@@ -109,12 +117,12 @@ impl Cluster {
 
     /// Makes an object. `dry_run` checks it and answers what it would have become.
     pub async fn create(&self, kind: &Kind, namespace: &str, object: &Value, dry_run: bool) -> Result<Value> {
-        self.json(Method::POST, &path(kind, Some(namespace), None)?, &dry(dry_run), Some(object)).await
+        self.json(Method::POST, &path(kind, Some(namespace), None)?, &written(dry_run), Some(object)).await
     }
 
     /// Replaces an object, or makes it.
     pub async fn replace(&self, kind: &Kind, namespace: &str, name: &str, object: &Value, dry_run: bool) -> Result<Value> {
-        self.json(Method::PUT, &path(kind, Some(namespace), Some(name))?, &dry(dry_run), Some(object)).await
+        self.json(Method::PUT, &path(kind, Some(namespace), Some(name))?, &written(dry_run), Some(object)).await
     }
 
     /// Changes some fields of an object (RFC 7396) or, with `part`, of a subresource of it such as `scale`.
@@ -144,15 +152,20 @@ impl Cluster {
         query.extend([("watch", "true".to_owned()), ("resourceVersion", version.to_owned())]);
         let accept = if table { TABLE } else { "application/json" };
         let stream = self.stream(&path(kind, namespace, None)?, &query, accept).await?;
-        let changes = stream.lines().map_err(anyhow::Error::new).try_filter_map(async |line| change(&line));
+        let changes = stream.lines().map_err(steady::told).try_filter_map(async |line| change(&line));
         Ok(changes.boxed())
+    }
+
+    /// Why a watch that was to go on is over.
+    pub fn ended(&self) -> anyhow::Error {
+        anyhow!("the server at {} ended the watch; run this again when it is back", self.endpoint)
     }
 
     /// A path that answers with text without end, such as a log.
     pub async fn stream(&self, path: &str, query: &[(&str, String)], accept: &str) -> Result<impl AsyncBufRead + Send + Unpin + use<>> {
         let request = self.request(Method::GET, path, query, accept, None)?;
         let stream = self.client.request_stream(request).await.map_err(|error| self.explain(error))?;
-        Ok(Box::pin(stream))
+        Ok(Steady::new(Box::pin(stream), &self.endpoint))
     }
 
     /// Any path of the API, in and out as JSON.
@@ -162,7 +175,14 @@ impl Cluster {
     }
 
     async fn read(&self, request: Request<Vec<u8>>) -> Result<Value> {
-        self.client.request(request).await.map_err(|error| self.explain(error))
+        let asked = async {
+            let response = self.client.send(request.map(Into::into)).await?;
+            self.warned.tell(response.headers());
+            let whole = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            read(whole, &body)
+        };
+        asked.await.map_err(|error| self.explain(error))
     }
 
     fn request(
@@ -222,8 +242,22 @@ fn query(pick: &Pick) -> Vec<(&'static str, String)> {
     labels.chain(pick.fields.iter().map(|fields| ("fieldSelector", fields.clone()))).collect()
 }
 
-fn dry(dry_run: bool) -> Vec<(&'static str, String)> {
-    if dry_run { vec![("dryRun", "All".to_owned())] } else { Vec::new() }
+/// As kubectl asks unless told otherwise: a field that the server does not know is a mistake.
+fn written(dry_run: bool) -> Vec<(&'static str, String)> {
+    let strict = ("fieldValidation", "Strict".to_owned());
+    if dry_run { vec![strict, ("dryRun", "All".to_owned())] } else { vec![strict] }
+}
+
+/// What a server answered: JSON, or why not.
+fn read(status: StatusCode, body: &[u8]) -> Result<Value, kube::Error> {
+    if status.is_success() {
+        return serde_json::from_slice(body).map_err(kube::Error::SerdeError);
+    }
+    let refusal = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(body);
+        Status::failure(text.trim(), status.canonical_reason().unwrap_or_default()).with_code(status.as_u16())
+    });
+    Err(kube::Error::Api(refusal.boxed()))
 }
 
 fn absent_is_none(answer: Result<Value>) -> Result<Option<Value>> {

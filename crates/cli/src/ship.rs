@@ -3,7 +3,8 @@
 pub mod there;
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -84,10 +85,21 @@ pub fn pack(path: &Path) -> Result<Packed> {
     if size.is_dir() {
         bail!("{} is a folder, not a component", named());
     }
-    if size.len() > LARGEST {
-        bail!("{} is larger than {} MiB, the most that a component may have", named(), LARGEST >> 20);
+    // A device or a pipe may never end.
+    if !size.is_file() {
+        bail!("{} is not a regular file", named());
     }
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", named()))?;
+    let too_large = || anyhow!("{} is larger than {} MiB, the most that a component may have", named(), LARGEST >> 20);
+    if size.len() > LARGEST {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    read.with_context(|| format!("reading {}", named()))?;
+    // It may grow while it is read.
+    if bytes.len() as u64 > LARGEST {
+        return Err(too_large());
+    }
     artifact::pack::pack(Bytes::from(bytes)).with_context(named)
 }
 

@@ -5,6 +5,7 @@
 mod common;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use common::{Machine, ended, one_sentence, stderr, stdout, wctl};
 
@@ -59,7 +60,27 @@ fn on(disk: &Path) {
     ended(&output, 1);
     assert!(one_sentence(&output).contains("full") || one_sentence(&output).contains("No space left"), "{}", stderr(&output));
     machine.ok(&["get", "nodes"]);
+    refuses_a_write(&machine);
     std::fs::remove_file(&filler).unwrap();
     machine.ok(&["push", image.to_str().unwrap(), "hello:1"]);
     machine.down();
+}
+
+/// The store has room for some writes in its own file; the first that it has none for is refused, at once and in words.
+fn refuses_a_write(machine: &Machine) {
+    // Not on the full disk.
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("config.yaml");
+    for n in 0..1000 {
+        let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}}}\ndata: {{a: {}}}\n", "x".repeat(100_000));
+        std::fs::write(&manifest, text).unwrap();
+        let since = Instant::now();
+        let output = machine.command(&["deploy", manifest.to_str().unwrap()]).output().unwrap();
+        assert!(since.elapsed() < Duration::from_secs(20), "it took {:?}", since.elapsed());
+        if !output.status.success() {
+            ended(&output, 1);
+            return assert!(one_sentence(&output).contains("free some space"), "{}", stderr(&output));
+        }
+    }
+    panic!("a full disk took everything");
 }

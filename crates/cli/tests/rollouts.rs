@@ -42,3 +42,21 @@ fn a_rollout_that_was_rolled_back_says_why() {
     let sentence = machine.fails(&["deploy", file.to_str().unwrap(), "--wait"]);
     assert!(sentence.contains("rolled back") && sentence.contains("/nope answered 404"), "{sentence}");
 }
+
+#[tokio::test]
+async fn an_app_that_fails_takes_nothing_along() {
+    let machine = Machine::up(&[]);
+    let wasm = component("crashy");
+    machine.deploy(&format!("app: well\nimage: {}\nroute: well.localhost\n", wasm.display()));
+    let bad = machine.data.join("bad.yaml");
+    let text = format!("app: bad\nimage: {}\nprobe: {{ path: /nope, every: 1s, fail: 1 }}\nrollout: {{ deadline: 2s }}\n", wasm.display());
+    std::fs::write(&bad, text).unwrap();
+    let machine = machine.again(&[&bad]);
+    machine.prints("/nope answered 404");
+    machine.prints("everything else runs on");
+    machine.prints("http://well.localhost");
+    assert_eq!(machine.get("well.localhost", "/").await.0, 200);
+    // What somebody else does to it meanwhile is no reason either.
+    machine.ok(&["delete", "app", "bad"]);
+    assert_eq!(machine.get("well.localhost", "/").await.0, 200);
+}

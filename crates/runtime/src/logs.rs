@@ -6,14 +6,15 @@ mod read;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
+use crate::gateway::local::Identity;
 use crate::sandbox::{Entry, Output, Stream};
 use gather::Gather;
 pub use read::Query;
@@ -56,7 +57,7 @@ pub struct PodLog {
     queued: AtomicBool,
     files: Mutex<()>,
     rotations: AtomicU64,
-    written: watch::Sender<u64>,
+    written: Notify,
     writer: Arc<Writer>,
 }
 
@@ -99,6 +100,11 @@ impl Logs {
             Arc::new(PodLog::new(folder, self.0.limits.clone(), self.0.writer.clone()))
         };
         self.0.pods.entry(uid.to_owned()).or_insert_with(fresh).clone()
+    }
+
+    /// Takes what the instance of a pod with this restart count prints. Most pods never print, so a log is made for the first line.
+    pub fn output(&self, pod: Arc<Identity>, restarts: u32) -> Arc<dyn Output> {
+        Arc::new(OfInstance { logs: self.clone(), pod, restarts, log: OnceLock::new() })
     }
 
     /// The log of a pod that runs here, or once did; the newest of that name when `uid` is empty.
@@ -180,14 +186,9 @@ impl PodLog {
             queued: AtomicBool::new(false),
             files: Mutex::new(()),
             rotations: AtomicU64::new(0),
-            written: watch::Sender::new(0),
+            written: Notify::new(),
             writer,
         }
-    }
-
-    /// Takes what the instance with this restart count prints.
-    pub fn output(self: &Arc<PodLog>, restarts: u32) -> Arc<dyn Output> {
-        Arc::new(OfInstance { log: self.clone(), restarts })
     }
 
     /// Bytes that were not kept because the pod printed too much.
@@ -211,7 +212,7 @@ impl PodLog {
                 self.gather.lock().lost(lines.len() as u64);
                 tracing::warn!(%error, folder = %self.folder.display(), "cannot write a pod's log");
             }
-            self.written.send_modify(|count| *count += 1);
+            self.written.notify_waiters();
         }
         left
     }
@@ -241,19 +242,29 @@ impl PodLog {
 }
 
 struct OfInstance {
-    log: Arc<PodLog>,
+    logs: Logs,
+    pod: Arc<Identity>,
     restarts: u32,
+    log: OnceLock<Arc<PodLog>>,
+}
+
+impl OfInstance {
+    fn opened(&self) -> &Arc<PodLog> {
+        self.log.get_or_init(|| self.logs.pod(&self.pod.namespace, &self.pod.pod, &self.pod.uid))
+    }
 }
 
 impl Output for OfInstance {
     fn write(&self, stream: Stream, bytes: &[u8]) {
-        self.log.gather.lock().add(self.restarts, stream, bytes);
-        self.log.queue();
+        let log = self.opened();
+        log.gather.lock().add(self.restarts, stream, bytes);
+        log.queue();
     }
 
     fn log(&self, entry: &Entry<'_>) {
-        self.log.gather.lock().log(self.restarts, entry);
-        self.log.queue();
+        let log = self.opened();
+        log.gather.lock().log(self.restarts, entry);
+        log.queue();
     }
 }
 

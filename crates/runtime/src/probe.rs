@@ -26,15 +26,15 @@ pub struct Probe {
     successes: u32,
 }
 
-/// The questions of one pod.
+/// The questions of one pod. Boxed, since most pods have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Probes {
     /// Until it succeeds once, nothing else is asked; failing too often ends the instance.
-    pub startup: Option<Probe>,
+    pub startup: Option<Box<Probe>>,
     /// Whether requests should come.
-    pub readiness: Option<Probe>,
+    pub readiness: Option<Box<Probe>>,
     /// Failing too often ends the instance.
-    pub liveness: Option<Probe>,
+    pub liveness: Option<Box<Probe>>,
 }
 
 /// What the questions brought.
@@ -56,7 +56,7 @@ const MAX_BODY: usize = 64 << 10;
 impl Probes {
     /// As the container has them. Only `httpGet` is asked; the API refuses the others.
     pub fn read(container: &Container) -> Probes {
-        let read = |probe: &Option<ApiProbe>| probe.as_ref().and_then(Probe::read);
+        let read = |probe: &Option<ApiProbe>| probe.as_ref().and_then(Probe::read).map(Box::new);
         Probes {
             startup: read(&container.startup_probe),
             readiness: read(&container.readiness_probe),

@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use scheduler::names::DEFAULT_NAMESPACE;
 
 use super::Cluster;
+use super::warnings::Warned;
 use crate::args::Globals;
 use crate::home::Home;
 use crate::registry;
@@ -30,7 +31,9 @@ impl Cluster {
         Cluster::with_config(globals, config.context("reading the server's address")?)
     }
 
-    fn with_config(globals: &Globals, config: kube::Config) -> Result<(kube::Client, Cluster)> {
+    fn with_config(globals: &Globals, mut config: kube::Config) -> Result<(kube::Client, Cluster)> {
+        // A refusal such as "the disk is full" is to be told now; whoever wants to try again does so in its own time.
+        config.default_retry = false;
         let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         // A kubeconfig without an authority is not one of ours, so neither is that server's registry.
         let ours = config.root_cert.as_ref().is_some_and(|roots| !roots.is_empty());
@@ -51,7 +54,7 @@ impl Cluster {
     ) -> Cluster {
         let namespace = globals.namespace.clone().unwrap_or(default_namespace);
         let namespace_asked = globals.namespace.is_some() || namespace != DEFAULT_NAMESPACE;
-        Cluster { client, namespace, namespace_asked, endpoint, registry }
+        Cluster { client, namespace, namespace_asked, endpoint, registry, warned: Warned::default() }
     }
 
     /// [`Cluster::connect`] for verbs that write: refuses a server that is not wctl's.

@@ -39,7 +39,7 @@ pub async fn run(globals: &Globals, events: Events) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Err(cluster.ended())
 }
 
 fn show(events: &[Value], format: Format, watched: bool) -> Result<()> {

@@ -141,7 +141,7 @@ async fn watch_whole(cluster: &Cluster, kind: &'static Kind, namespace: Option<&
             Change::Is(object) | Change::Gone(object) => whole(vec![typed(object, kind)], format, false)?,
         }
     }
-    Ok(())
+    Err(cluster.ended())
 }
 
 async fn watch_table(cluster: &Cluster, kind: &'static Kind, namespace: Option<&str>, pick: &Pick, format: Format) -> Result<()> {
@@ -163,7 +163,7 @@ async fn watch_table(cluster: &Cluster, kind: &'static Kind, namespace: Option<&
             if gone { print::line(print::dim(format_args!("{row}   (gone)"))) } else { print::line(row) }
         }
     }
-    Ok(())
+    Err(cluster.ended())
 }
 
 /// Items of a list carry no kind of their own.

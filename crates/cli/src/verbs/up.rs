@@ -4,6 +4,7 @@ mod tell;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -62,28 +63,45 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
 /// What happens between start and stop.
 async fn on(control: &mut Control, worker: &mut Worker, documents: Option<Documents>, up: &Up, stop: &CancellationToken) -> Result<()> {
     let (cluster, gateway, handle) = (control.cluster.clone(), worker.url.clone(), worker.handle.clone());
+    let failed = AtomicBool::new(false);
     let shown = tokio::spawn(show(cluster.clone(), up.output.output, stop.clone()));
     let done = tokio::select! {
         () = stop.cancelled() => Ok(()),
         failed = control.failed() => failed,
         failed = worker.failed() => failed,
-        deployed = work(&cluster, &gateway, &handle, documents, up) => deployed.map(|never| match never {}),
+        deployed = work(&cluster, &gateway, &handle, documents, up, &failed) => deployed.map(|never| match never {}),
     };
     shown.abort();
-    done
+    done?;
+    // It was told when it happened.
+    if failed.into_inner() { bail!(Silent(1)) } else { Ok(()) }
 }
 
-/// Deploys, says where the apps answer, and then has nothing left to do.
+/// Deploys, says where the apps answer, and then has nothing left to do. What cannot be deployed must not take along what runs.
 async fn work(
     cluster: &Cluster,
     gateway: &str,
     handle: &node::Handle,
     documents: Option<Documents>,
     up: &Up,
+    failed: &AtomicBool,
 ) -> Result<std::convert::Infallible> {
+    let all = async || cluster.items(&kinds::APP, None, &Pick::default()).await;
     let apps = match documents {
-        Some(documents) => deployed(cluster, documents, up).await?,
-        None => cluster.items(&kinds::APP, None, &Pick::default()).await?,
+        Some(documents) => match deployed(cluster, documents, up).await {
+            Ok(apps) => apps,
+            Err(error) => {
+                let others = all().await?;
+                if others.is_empty() {
+                    return Err(error);
+                }
+                print::error(&error);
+                print::note("everything else runs on");
+                failed.store(true, Ordering::Relaxed);
+                others
+            }
+        },
+        None => all().await?,
     };
     if apps.is_empty() {
         print::note("nothing is deployed yet; deploy with `wctl deploy app.yaml`");

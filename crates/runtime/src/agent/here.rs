@@ -160,7 +160,7 @@ impl Here {
     /// Tells the life to end.
     pub fn drain(&mut self, grace: Duration) {
         if let Some(stop) = &self.stop {
-            stop.send_replace(Some(grace));
+            stop.within(grace);
         }
         if self.running.phase < Phase::Draining {
             self.running.phase = Phase::Draining;

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use artifact::Digest;
 use bytes::Bytes;
@@ -73,6 +74,7 @@ impl Folder {
         }
         private(dir, 0o700).map_err(io_error("keeping private the folder", dir))?;
         let key = key(&dir.join("key"))?;
+        [&code, &artifacts, &notes].into_iter().for_each(|folder| sweep(folder));
         Ok(Self { code, artifacts, notes, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
     }
 
@@ -139,7 +141,7 @@ impl Folder {
 
     /// A file beside the code, for a compiler's input or output; gone when it is dropped.
     pub fn scratch(&self, name: &str, bytes: &[u8]) -> Result<Scratch, Error> {
-        let path = self.code.join(format!(".{name}.{:016x}", rand::random::<u64>()));
+        let path = self.code.join(format!("{SCRATCH}{name}.{:016x}", rand::random::<u64>()));
         let scratch = Scratch(path);
         let written = create_new(&scratch.0).and_then(|mut file| file.write_all(bytes));
         written.map_err(io_error("writing", &scratch.0)).map(|()| scratch)
@@ -225,6 +227,31 @@ impl Drop for Scratch {
     }
 }
 
+/// How the names of files begin that a compiler reads or writes.
+const SCRATCH: &str = ".";
+/// How the names of files end that are being written.
+const HALF: &str = ".tmp";
+/// Nothing that is still at work is as old as this: compiling may take half of it.
+const LEFT_BEHIND: Duration = Duration::from_secs(600);
+
+/// Removes what a process left that was killed. Another may be at work in the same folder, so what is young stays.
+fn sweep(folder: &Path) {
+    let old = |file: &fs::DirEntry| {
+        let modified = file.metadata().and_then(|about| about.modified());
+        modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_BEHIND))
+    };
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let passing = |file: &fs::DirEntry| {
+        let name = file.file_name().to_string_lossy().into_owned();
+        name.starts_with(SCRATCH) || name.ends_with(HALF)
+    };
+    for file in files.filter(|file| passing(file) && old(file)) {
+        if let Err(error) = fs::remove_file(file.path()) {
+            tracing::warn!("cannot remove {}: {error}", file.path().display());
+        }
+    }
+}
+
 /// What the code is for: another component, engine, setting, version or machine gives another checksum.
 fn label(engine: &wasmtime::Engine, layer: &Digest, kind: Kind) -> Vec<u8> {
     let mut settings = Settings(Sha256::default());
@@ -258,7 +285,7 @@ fn deserialize(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Compo
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let temporary = Scratch(path.with_extension(format!("{:016x}.tmp", rand::random::<u64>())));
+    let temporary = Scratch(path.with_extension(format!("{:016x}{HALF}", rand::random::<u64>())));
     let written = create_new(&temporary.0).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
@@ -299,4 +326,25 @@ fn private(path: &Path, mode: u32) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = (path, mode);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_is_young_stays() {
+        let dir = tempfile::tempdir().expect("a folder");
+        Folder::open(dir.path()).expect("a new cache");
+        let code = dir.path().join("code");
+        let old = SystemTime::now() - 2 * LEFT_BEHIND;
+        for (name, at) in [(".input.1", old), ("a.2.tmp", old), ("a.cwasm", old), (".input.3", SystemTime::now())] {
+            File::create(code.join(name)).and_then(|file| file.set_modified(at)).expect("a file");
+        }
+        Folder::open(dir.path()).expect("the cache again");
+        let mut left: Vec<_> = fs::read_dir(code).expect("its files").flatten().map(|file| file.file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".input.3", "a.cwasm"]);
+    }
 }

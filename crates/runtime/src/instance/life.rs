@@ -7,7 +7,7 @@ use artifact::Digest;
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Fuse, FusedFuture};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, SetOnce, mpsc};
 
 use super::phase::{End, Reason};
 use super::{Health, Instance};
@@ -139,8 +139,22 @@ pub enum News {
     Ended(End),
 }
 
-/// Tells a life to end within a grace.
-pub type Stop = watch::Sender<Option<Duration>>;
+/// Tells a life to end within a grace; without a word, when it is dropped, at once.
+pub struct Stop(Arc<SetOnce<Duration>>);
+
+impl Stop {
+    /// Tells it; the first grace counts.
+    pub fn within(&self, grace: Duration) {
+        // Said once is enough.
+        let _ = self.0.set(grace);
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.within(Duration::ZERO);
+    }
+}
 
 /// How long a refusal of the server to take a pod out of the routes is waited for.
 const UNLISTED: Duration = Duration::from_millis(500);
@@ -156,13 +170,14 @@ pub struct Life {
     host: Arc<Host>,
     order: Order,
     teller: Teller,
-    stop: watch::Receiver<Option<Duration>>,
+    stop: Arc<SetOnce<Duration>>,
 }
 
 impl Life {
     /// Lives on a task of its own; its notes end with [`News::Ended`].
     pub fn start(host: Arc<Host>, order: Order, notes: mpsc::UnboundedSender<Note>) -> Stop {
-        let (sender, stop) = watch::channel(None);
+        let stop = Arc::new(SetOnce::new());
+        let sender = Stop(stop.clone());
         let teller = Teller { uid: order.wanted.identity.uid.clone(), life: order.life, notes };
         tokio::spawn(Arc::new(Life { host, order, teller, stop }).live());
         sender
@@ -183,10 +198,9 @@ impl Life {
     }
 
     async fn prepare_until_stopped(self: Arc<Life>, health: Arc<Health>) -> Result<Guest, End> {
-        let mut stop = self.stop.clone();
         tokio::select! {
-            prepared = self.prepare(health) => prepared,
-            _ = told_to_stop(&mut stop) => Err(stopped("it was told to stop before it ran")),
+            prepared = self.clone().prepare(health) => prepared,
+            _ = self.told_to_stop() => Err(stopped("it was told to stop before it ran")),
         }
     }
 
@@ -216,7 +230,7 @@ impl Life {
             volumes: Some(self.host.volumes.clone()),
             blobs: Some(self.host.blobs.clone()),
             calls: self.host.gateway.clone(),
-            output: self.host.logs.pod(&identity.namespace, &identity.pod, &identity.uid).output(self.order.restarts),
+            output: self.host.logs.output(identity.clone(), self.order.restarts),
             watch: health,
             outbound: self.host.outbound.clone(),
             ports: self.host.ports.clone(),
@@ -249,7 +263,6 @@ impl Life {
         self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.teller.tell(News::Running);
         let mut asking = Some(Asking::new(self.order.wanted.clone(), instance));
-        let mut stop = self.stop.clone();
         loop {
             tokio::select! {
                 end = &mut told => return end.unwrap_or_else(|_| stopped("the node stops")),
@@ -259,9 +272,13 @@ impl Life {
                     Some(Finding::Dead(why)) => return End { reason: Reason::Probe, message: why },
                     None => asking = None,
                 },
-                grace = told_to_stop(&mut stop) => return self.clone().drain(health, grace).boxed().await,
+                grace = self.told_to_stop() => return self.clone().drain(health, grace).boxed().await,
             }
         }
+    }
+
+    async fn told_to_stop(&self) -> Duration {
+        *self.stop.wait().await
     }
 
     fn ready(&self, ready: Result<(), String>) {
@@ -287,14 +304,13 @@ impl Life {
         self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.teller.tell(News::Running);
         let mut running = guest.run().boxed();
-        let mut stop = self.stop.clone();
         let mut settled = std::pin::pin!(tokio::time::sleep(SETTLES).fuse());
         loop {
             tokio::select! {
                 result = &mut running => return returned(result),
                 () = &mut settled, if !settled.is_terminated() => self.teller.tell(News::Ready(Ok(()))),
                 // A component knows no signals: dropping it is all that can be done.
-                _ = told_to_stop(&mut stop) => return stopped("it was told to stop"),
+                _ = self.told_to_stop() => return stopped("it was told to stop"),
             }
         }
     }
@@ -340,14 +356,6 @@ async fn next_finding(asking: &mut Option<Asking>) -> Option<Finding> {
 
 fn stopped(message: &str) -> End {
     End { reason: Reason::Stopped, message: message.to_owned() }
-}
-
-async fn told_to_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Duration {
-    match stop.wait_for(Option::is_some).await {
-        Ok(grace) => grace.unwrap_or_default(),
-        // Whoever could say so is gone.
-        Err(_) => Duration::ZERO,
-    }
 }
 
 /// An error and its causes in one line.

@@ -80,11 +80,12 @@ impl PodLog {
     }
 
     async fn send(self: Arc<PodLog>, query: Query, sender: mpsc::Sender<Bytes>) {
-        let mut written = self.written.subscribe();
         let follow = query.follow && !query.previous;
         let mut place = None;
         loop {
-            written.mark_unchanged();
+            // From before the look, so that nothing is written unseen in between.
+            let mut written = std::pin::pin!(self.written.notified());
+            written.as_mut().enable();
             let (log, asked, out) = (self.clone(), query.clone(), sender.clone());
             let read = tokio::task::spawn_blocking(move || match place {
                 None => log.read_all(&asked, &out),
@@ -99,7 +100,7 @@ impl PodLog {
                 return;
             }
             tokio::select! {
-                changed = written.changed() => if changed.is_err() { return },
+                () = written => {}
                 () = sender.closed() => return,
             }
         }

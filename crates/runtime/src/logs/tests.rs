@@ -4,6 +4,10 @@ use super::*;
 use crate::sandbox::Level;
 use futures::StreamExt;
 
+fn output(logs: &Logs, log: &Arc<PodLog>, restarts: u32) -> Arc<dyn Output> {
+    Arc::new(OfInstance { logs: logs.clone(), pod: Arc::default(), restarts, log: log.clone().into() })
+}
+
 fn logs(limits: Limits) -> (tempfile::TempDir, Logs) {
     let folder = tempfile::tempdir().expect("a folder");
     let logs = Logs::open(folder.path(), limits).expect("logs");
@@ -19,10 +23,10 @@ async fn text(log: &Arc<PodLog>, query: Query) -> String {
 async fn lines_come_back_by_stream_of_bytes_tail_and_instance() {
     let (_folder, logs) = logs(Limits::default());
     let log = logs.pod("default", "hello-1", "u1");
-    log.output(0).write(Stream::Stdout, b"one\ntw");
-    log.output(0).write(Stream::Stderr, b"oops\n");
-    log.output(0).write(Stream::Stdout, b"o\r\n");
-    log.output(1).write(Stream::Stdout, b"three\nunfinished");
+    output(&logs, &log, 0).write(Stream::Stdout, b"one\ntw");
+    output(&logs, &log, 0).write(Stream::Stderr, b"oops\n");
+    output(&logs, &log, 0).write(Stream::Stdout, b"o\r\n");
+    output(&logs, &log, 1).write(Stream::Stdout, b"three\nunfinished");
     log.flush(true);
     assert_eq!(text(&log, Query::default()).await, "one\noops\ntwo\nthree\nunfinished\n");
     assert_eq!(text(&log, Query { tail: Some(2), ..Query::default() }).await, "three\nunfinished\n");
@@ -39,7 +43,7 @@ use jiff::Timestamp;
 async fn what_is_logged_is_kept_with_its_level_and_bounded_like_what_is_printed() {
     let (_folder, logs) = logs(Limits { rate: 1, burst: 100_000, ..Limits::default() });
     let log = logs.pod("default", "hello-1", "u1");
-    let output = log.output(0);
+    let output = output(&logs, &log, 0);
     let say = |level, context: &str, message: &str| output.log(&Entry { level, context, message });
     output.write(Stream::Stdout, b"half a ");
     say(Level::Warn, "auth", "no such user\nnor group\n");
@@ -59,7 +63,7 @@ async fn what_is_logged_is_kept_with_its_level_and_bounded_like_what_is_printed(
 async fn a_follower_sees_each_line_once_across_a_rotation() {
     let (_folder, logs) = logs(Limits { file: 4_000, ..Limits::default() });
     let log = logs.pod("default", "hello-1", "u1");
-    let output = log.output(0);
+    let output = output(&logs, &log, 0);
     output.write(Stream::Stdout, b"start\n");
     let mut follower = Box::pin(log.read(Query { follow: true, ..Query::default() }));
     let mut seen = String::new();
@@ -79,7 +83,7 @@ async fn a_follower_sees_each_line_once_across_a_rotation() {
 async fn h11_a_flood_is_cut_counted_and_told() {
     let (_folder, logs) = logs(Limits { rate: 100_000, burst: 10_000, ..Limits::default() });
     let log = logs.pod("default", "noisy", "u1");
-    let output = log.output(0);
+    let output = output(&logs, &log, 0);
     (0..100).for_each(|_| output.write(Stream::Stdout, &[b'x'; 1000]));
     output.write(Stream::Stdout, b"\xff\xfe\x1b[2J\n");
     assert!(log.dropped() > 50_000, "{}", log.dropped());
@@ -99,13 +103,13 @@ async fn h11_a_flood_is_cut_counted_and_told() {
 async fn a_dead_pods_log_is_found_by_name_until_it_is_pruned() {
     let (folder, logs) = logs(Limits { dead: 1_000, ..Limits::default() });
     let log = logs.pod("default", "hello-1", "u1");
-    log.output(0).write(Stream::Stdout, b"last words\n");
+    output(&logs, &log, 0).write(Stream::Stdout, b"last words\n");
     logs.retire("u1");
     let found = logs.find("default", "hello-1", "").expect("still there");
     assert_eq!(text(&found, Query::default()).await, "last words\n");
     assert!(logs.find("default", "hello", "").is_none(), "a name is a whole name");
     let big = logs.pod("default", "big", "u2");
-    (0..50).for_each(|_| big.output(0).write(Stream::Stdout, &[[b'y'; 99].as_slice(), b"\n"].concat()));
+    (0..50).for_each(|_| output(&logs, &big, 0).write(Stream::Stdout, &[[b'y'; 99].as_slice(), b"\n"].concat()));
     logs.retire("u2");
     assert!(logs.find("default", "big", "u2").is_none() && logs.find("default", "hello-1", "u1").is_none());
     assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 0);

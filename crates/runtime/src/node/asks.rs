@@ -142,7 +142,12 @@ impl Asks {
     }
 
     async fn read(&self, wanted: WantedLogs) -> Result<BoxStream<'static, Bytes>, String> {
-        let Some(log) = self.logs.find(&wanted.namespace, &wanted.pod, &wanted.uid) else {
+        // A pod that lives here may yet print its first line.
+        let log = match self.gateway.locals.get(&wanted.uid) {
+            Some(_) => Some(self.logs.pod(&wanted.namespace, &wanted.pod, &wanted.uid)),
+            None => self.logs.find(&wanted.namespace, &wanted.pod, &wanted.uid),
+        };
+        let Some(log) = log else {
             // Asked by name alone all nodes are, and one of them may have it.
             if wanted.uid.is_empty() {
                 return Err(format!("no log of pod {} is kept here", wanted.pod));
