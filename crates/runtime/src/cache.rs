@@ -18,10 +18,12 @@ use crate::site::{self, Site};
 
 mod compile;
 mod folder;
+mod rest;
 
 pub use compile::{COMPILE_CHILD, Compiler, compile_child};
 pub use folder::Pruned;
 use folder::{Folder, Holds};
+pub(crate) use rest::{LOOK, Rest};
 
 /// Code that is ready to link. Shared by all pods of the same component.
 pub struct Code {
@@ -33,6 +35,7 @@ pub struct Code {
     pub layer: Digest,
     /// The component, linked: the same for all pods that run it.
     pub(crate) linked: Mutex<Option<Arc<Linked>>>,
+    pub(crate) rest: Arc<Rest>,
 }
 
 /// What an artifact is to a node.
@@ -267,7 +270,7 @@ impl Cache {
             None => (self.compile(layer, kind, wasm().await?).await?, &self.0.counts.compiled),
         };
         count.fetch_add(1, Ordering::Relaxed);
-        let code = Arc::new(Code { component, kind, layer, linked: Mutex::default() });
+        let code = Arc::new(Code { component, kind, layer, linked: Mutex::default(), rest: Arc::default() });
         *slot = Arc::downgrade(&code);
         Ok(code)
     }
@@ -298,6 +301,14 @@ impl Cache {
             inner.folder.open_code(&engine, &layer, kind).map_err(|message| Error::Compile { layer, message })
         })
         .await
+    }
+
+    /// Puts code aside that nobody has asked for in a while; called every [`LOOK`].
+    pub fn rest(&self) {
+        let slots: Vec<Slot> = self.0.loaded.lock().values().cloned().collect();
+        // Code that is being made is not at rest.
+        let codes = slots.iter().filter_map(|slot| slot.try_lock().ok()?.upgrade());
+        codes.filter(|code| code.rest.look()).for_each(|code| rest::put_aside(&code.component));
     }
 
     /// Drops artifacts and code that no running pod uses and `keep` (digests of manifests, as references have them) does not name; or says

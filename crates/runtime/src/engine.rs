@@ -216,6 +216,10 @@ fn settings(kind: Kind) -> wasmtime::Config {
     config.memory_may_move(false);
     config.memory_init_cow(true);
     config.memory_guaranteed_dense_image_size(64 << 20);
+    // Symbols are for debuggers and unwind tables for those who step through guests from outside: a fifth of each file, which traps do
+    // without. Windows has its own way of unwinding, through these tables.
+    config.debug_symbols(false);
+    config.native_unwind_info(cfg!(windows));
     config.max_wasm_stack(512 << 10);
     config.async_stack_size(1 << 20);
     config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(24));

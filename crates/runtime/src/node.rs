@@ -22,7 +22,7 @@ use crate::agent::Agent;
 use crate::agent::events::Events;
 use crate::agent::report::Report;
 use crate::blobs::Blobs;
-use crate::cache::{Cache, Compiler};
+use crate::cache::{Cache, Compiler, LOOK};
 use crate::engine::{self, Engines};
 use crate::gateway::listen::{Front, Limits};
 use crate::gateway::{Door, EndpointEvent, Gateway, Settings};
@@ -211,6 +211,7 @@ impl Node {
         tasks.spawn(self.host.gateway.clone().follow(self.client.clone()));
         tasks.spawn(self.asks().run());
         tasks.spawn(self.front.clone().sweep());
+        tasks.spawn(rest(self.host.source.clone()));
         tasks.spawn(Chore::new(self.host.volumes.clone(), self.client.clone(), self.host.departed.clone()).run());
         let access = tokio::spawn(self.host.gateway.access.clone().run(self.config.data.join("logs"), ending.clone().cancelled_owned()));
         let agent = Agent::new(self.host.clone(), self.client.clone(), self.config.address, report, events);
@@ -244,6 +245,17 @@ impl Node {
         let (node, client) = (self.config.name.clone(), self.client.clone());
         let (logs, gateway, source) = (self.host.logs.clone(), self.host.gateway.clone(), self.host.source.clone());
         Asks { node, client, logs, gateway, source }
+    }
+}
+
+/// Gives the memory of code that sleeps back, for ever.
+async fn rest(source: Arc<dyn Source>) {
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        let source = source.clone();
+        // It waits for nothing, but the system may take its time.
+        let _ = tokio::task::spawn_blocking(move || source.rest()).await;
     }
 }
 

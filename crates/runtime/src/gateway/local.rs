@@ -54,7 +54,14 @@ pub struct Local {
 impl Local {
     fn new(identity: Arc<Identity>) -> Local {
         let instance = ArcSwapOption::empty();
-        Local { identity, instance, ready: AtomicBool::new(false), in_flight: AtomicU32::new(0), idle: Notify::new(), listed: AtomicU32::new(0) }
+        Local {
+            identity,
+            instance,
+            ready: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            idle: Notify::new(),
+            listed: AtomicU32::new(0),
+        }
     }
 
     /// Puts an instance in place, or takes it away.

@@ -38,6 +38,9 @@ pub trait Source: Send + Sync {
 
     /// Where code came from so far.
     fn counts(&self) -> Arc<CodeCounts>;
+
+    /// A look at whether code that nobody asks for may give its memory back.
+    fn rest(&self);
 }
 
 /// Tells the agent what happens in one life.

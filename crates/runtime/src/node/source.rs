@@ -36,6 +36,10 @@ impl Source for Registry {
         self.cache.counts()
     }
 
+    fn rest(&self) {
+        self.cache.rest();
+    }
+
     async fn prune(&self, keep: Vec<Digest>, dry_run: bool) -> Result<Pruned, String> {
         let cache = self.cache.clone();
         let pruned = tokio::task::spawn_blocking(move || cache.prune(&keep, dry_run)).await;

@@ -15,7 +15,7 @@ use super::serve::{self, Finished, Sandbox};
 use super::state::Grants;
 use super::{Error, Failure, Host, PodIdentity, Spec, command};
 use crate::body::Body;
-use crate::cache::Code;
+use crate::cache::{Code, Rest};
 use crate::engine::Engines;
 use crate::site::Site;
 
@@ -40,6 +40,7 @@ pub(super) struct Shared {
     pub grants: Arc<Grants>,
     engine: wasmtime::Engine,
     linked: Arc<Linked>,
+    rest: Arc<Rest>,
     /// What the App may have under way on this node.
     share: Arc<Budget>,
     /// Sandboxes that may serve again.
@@ -102,6 +103,7 @@ impl Shared {
 
     fn begin(self: &Arc<Self>, pre: &HttpPre, deadline: Option<Instant>, request: Request<Body>, progress: Arc<Progress>) -> Run<Finished> {
         let shared = self;
+        shared.rest.ask();
         let idle = shared.idle.lock().pop();
         let fresh = (shared.engine.clone(), pre.clone(), shared.grants.clone());
         let work = serve::serve(idle, fresh, deadline, request, progress.clone());
@@ -136,7 +138,7 @@ impl Guest {
         let grants = Grants::new(spec, host).await?;
         grants.check_dirs()?;
         let engine = code.component.engine().clone();
-        let shared = Arc::new(Shared { grants, engine, linked, share, idle: Mutex::default() });
+        let shared = Arc::new(Shared { grants, engine, linked, rest: code.rest.clone(), share, idle: Mutex::default() });
         shared.fits(&code).and(shared.try_start().await).map_err(|failure| Error::Start { pod, failure })?;
         Ok(Self(What::Component(shared)))
     }

@@ -1,0 +1,113 @@
+//! Code that nobody asks for goes back to its file: thousands of apps that sleep must not hold the memory of those that work.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use wasmtime::component::Component;
+
+/// How often code is looked at.
+pub const LOOK: Duration = Duration::from_secs(10);
+/// After so many looks without a request in between it may go.
+const QUIET: u32 = 3;
+
+/// When code was asked last, roughly.
+#[derive(Debug, Default)]
+pub struct Rest {
+    asked: AtomicBool,
+    quiet: AtomicU32,
+}
+
+impl Rest {
+    /// Somebody asks.
+    pub fn ask(&self) {
+        // A load is shared between cores where a store is not.
+        if !self.asked.load(Ordering::Relaxed) {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A look at it: whether it may go now. Said once for each time of quiet.
+    pub fn look(&self) -> bool {
+        if self.asked.swap(false, Ordering::Relaxed) {
+            self.quiet.store(0, Ordering::Relaxed);
+            return false;
+        }
+        self.quiet.fetch_add(1, Ordering::Relaxed) + 1 == QUIET
+    }
+}
+
+/// Gives the pages of a component's code back to the system, which reads them again from the file when they are needed.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub fn put_aside(component: &Component) {
+    let image = component.image_range();
+    let start = image.start.cast_mut().cast();
+    let length = image.end.addr().saturating_sub(image.start.addr());
+    // SAFETY: the range is mapped for as long as the component is there, and this advice changes where its pages are kept, never
+    // what they hold.
+    if let Err(error) = unsafe { rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxPageOut) } {
+        tracing::debug!(%error, "code stays in memory");
+    }
+}
+
+/// Other systems take pages of files back by themselves.
+#[cfg(not(target_os = "linux"))]
+pub fn put_aside(_: &Component) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_goes_once_it_was_quiet_and_again_after_it_was_asked() {
+        let rest = Rest::default();
+        rest.ask();
+        let looks = |n: usize| (0..n).map(|_| rest.look()).collect::<Vec<_>>();
+        assert_eq!(looks(6), [false, false, false, true, false, false]);
+        rest.ask();
+        assert_eq!(looks(5), [false, false, false, true, false]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn code_that_was_put_aside_is_no_longer_resident_and_still_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = wasmtime::Engine::default();
+        let body: String = (0..20_000).map(|n| format!("i32.const {n} i32.add ")).collect();
+        let text = format!(
+            "(component (core module $m (func (export \"f\") (param i32) (result i32) local.get 0 {body})) (core instance $i (instantiate $m)) (func (export \"f\") (param \"n\" s32) (result s32) (canon lift (core func $i \"f\"))))"
+        );
+        let path = folder.path().join("code");
+        std::fs::write(&path, Component::new(&engine, text).and_then(|c| c.serialize()).expect("compiled")).expect("written");
+        #[allow(unsafe_code)]
+        // SAFETY: it was made two lines above.
+        let component = unsafe { Component::deserialize_file(&engine, &path) }.expect("mapped");
+        let call = || {
+            let mut store = wasmtime::Store::new(&engine, ());
+            let instance = wasmtime::component::Linker::new(&engine).instantiate(&mut store, &component).expect("an instance");
+            let f = instance.get_typed_func::<(i32,), (i32,)>(&mut store, "f").expect("its function");
+            f.call(&mut store, (1,)).expect("an answer").0
+        };
+        let before = call();
+        let resident = resident(&path);
+        put_aside(&component);
+        assert!(self::resident(&path) * 2 < resident, "{} of {resident} kB", self::resident(&path));
+        assert_eq!(call(), before);
+    }
+
+    /// Kilobytes of this file that are mapped and in memory.
+    #[cfg(target_os = "linux")]
+    fn resident(file: &std::path::Path) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("maps");
+        let (mut mine, mut sum) = (false, 0);
+        for line in maps.lines() {
+            let mut words = line.split_whitespace();
+            match words.next().unwrap_or_default() {
+                "Rss:" if mine => sum += words.next().and_then(|size| size.parse::<u64>().ok()).unwrap_or(0),
+                field if field.ends_with(':') => {}
+                _ => mine = line.ends_with(file.to_str().expect("a path")),
+            }
+        }
+        sum
+    }
+}
