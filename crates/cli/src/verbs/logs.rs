@@ -67,12 +67,19 @@ pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
     all(&cluster, Some(cluster.namespace.clone()), pick, cut).await
 }
 
-/// Shows what a pod that is no longer there has printed; whether a node still keeps it.
+/// Shows what a pod that is no longer there has printed; whether there was such a pod.
 async fn gone(cluster: &Cluster, pod: &str, cut: &Cut) -> Result<bool> {
     match one(cluster.clone(), cluster.namespace.clone(), pod.to_owned(), cut.clone(), None).await {
-        Err(error) if code(&error) == Some(404) => Ok(false),
-        done => done.map(|()| true),
+        Err(error) if code(&error) == Some(404) => {}
+        done => return done.map(|()| true),
     }
+    // A node keeps no log of a pod that never printed. Events outlive their pods.
+    let about = Pick { labels: None, fields: Some(format!("involvedObject.kind=Pod,involvedObject.name={pod}")) };
+    let was_there = !cluster.items(&kinds::EVENT, Some(&cluster.namespace), &about).await?.is_empty();
+    if was_there {
+        print::note(format_args!("pod {pod} is gone, and it printed nothing that is still kept"));
+    }
+    Ok(was_there)
 }
 
 /// The logs of all pods that are picked, each line with its pod; with `follow` those of later pods too.
