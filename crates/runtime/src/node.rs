@@ -213,7 +213,7 @@ impl Node {
         tasks.spawn(self.asks().run());
         tasks.spawn(self.front.clone().sweep());
         tasks.spawn(Chore::new(self.host.volumes.clone(), self.client.clone(), self.host.departed.clone()).run());
-        let access = tokio::spawn(self.host.gateway.access.clone().run(self.config.data.join("logs"), ending.clone().cancelled_owned()));
+        let access = tokio::spawn(self.host.gateway.access.clone().run(self.requests(), ending.clone().cancelled_owned()));
         let agent = Agent::new(self.host.clone(), self.client.clone(), self.config.address, report, events);
         let agent = tokio::spawn(agent.run(living.clone()));
         let serving = tokio::spawn(self.front.clone().serve(http, Door::Front, accepting.clone()));
@@ -241,10 +241,15 @@ impl Node {
         Registration { name: name.clone(), labels: labels.clone(), machine: Machine::of(capacity), address: *address }
     }
 
+    /// Where the access log is.
+    fn requests(&self) -> PathBuf {
+        self.config.data.join("logs")
+    }
+
     fn asks(&self) -> Asks {
         let (node, client) = (self.config.name.clone(), self.client.clone());
         let (logs, gateway, source) = (self.host.logs.clone(), self.host.gateway.clone(), self.host.source.clone());
-        Asks { node, client, logs, gateway, source }
+        Asks { node, client, logs, gateway, requests: self.requests(), source }
     }
 }
 

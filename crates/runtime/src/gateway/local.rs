@@ -11,7 +11,7 @@ use crate::instance::Instance;
 use crate::sandbox::PodIdentity;
 
 /// A pod's names, as logs and metrics have them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Its namespace.
     pub namespace: String,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use scheduler::balance;
 use scheduler::routes::{self, Endpoint};
 
-use super::local::{Local, Locals};
+use super::local::{Identity, Local, Locals};
 
 /// Where requests go; made whole, never changed in place.
 #[derive(Default)]
@@ -86,6 +86,12 @@ impl Service {
     /// Whether other pods are ready than `before`, when its table was made.
     pub fn differs(&self, before: Option<&Arc<Service>>) -> bool {
         before.map_or(NOBODY, |before| before.shown) != self.shown
+    }
+
+    /// Its names where none of its pods was asked.
+    pub fn identity(&self) -> Identity {
+        let service = self.name.strip_prefix(&*self.app).and_then(|rest| rest.strip_prefix('-')).unwrap_or(&self.name);
+        Identity { namespace: self.namespace.clone(), app: self.app.clone(), service: service.to_owned(), ..Identity::default() }
     }
 
     /// How many pods are ready to answer now.
