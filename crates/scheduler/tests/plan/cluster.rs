@@ -4,7 +4,6 @@ mod people;
 
 use scheduler::kinds::{self, KINDS, Kind};
 use scheduler::model::{Key, LEASES, ObjectId, Resolution, Snapshot, Unit, read};
-use scheduler::names;
 use scheduler::objects::{Object, Write};
 use scheduler::plan::{Action, Plan, plan_units};
 use scheduler::reconcile::write::{Fresh, reads, writes};
