@@ -18,6 +18,7 @@ pub mod node;
 pub mod prune;
 pub mod pull;
 pub mod push;
+pub mod requests;
 pub mod rollout;
 pub mod run;
 pub mod scale;

@@ -173,6 +173,93 @@ async fn n31_n33_keys_are_in_no_log_and_the_host_in_no_error() {
     assert!(secret.len() > 20 && !said.contains(secret), "the admin's token is in a log");
 }
 
+/// Files below a folder that hold one of these texts.
+fn holding(folder: &std::path::Path, texts: &[&str]) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(holding(&path, texts));
+        } else {
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            let holds = |text: &&str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+            found.extend(texts.iter().any(holds).then_some(path));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h31_a_secret_is_told_by_its_guest_alone() {
+    const SECRET: &str = "hush-0f3c9a7b51";
+    const ENCODED: &str = "aHVzaC0wZjNjOWE3YjUx";
+    let attacked = Attacked::start();
+    let machine = &attacked.machine;
+    let mut child = machine.command(&["secret", "set", "KEY"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), SECRET.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    let wasm = machine.data.join("leaky.wasm");
+    std::fs::write(&wasm, guests::wasm("hostile")).unwrap();
+    machine.deploy(&format!("app: leaky\nimage: {}\nroute: leaky.localhost\nuses: {{ secrets: [KEY] }}\n", wasm.display()));
+    std::fs::remove_file(&wasm).unwrap();
+    let pod = machine.json(&["get", "pods", "-l", "wctl.dev/app=leaky"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
+    assert!(machine.get("leaky.localhost", "/env").await.1.contains(SECRET), "it has the secret");
+    // It panics with it until it is restarted, and answers with the trap of the last time.
+    for _ in 0..5 {
+        let (status, text) = machine.get("leaky.localhost", "/panic-env?KEY").await;
+        assert!(status == 500 && !text.contains(SECRET), "{text}");
+    }
+    machine.prints("5 traps in a row");
+    // What the guest itself prints is its own log, which is for those who may read it.
+    assert!(machine.ok(&["logs", &pod]).contains(SECRET));
+    for args in [
+        &["describe", "pod", &pod][..],
+        &["describe", "leaky"],
+        &["describe", "secret", "wctl-secrets"],
+        &["events"],
+        &["events", "-o", "json"],
+        &["status", "leaky", "-o", "json"],
+        &["get", "pods,apps,deployments,replicasets,events", "-o", "yaml"],
+        &["logs", "--access", "-o", "json"],
+    ] {
+        let told = machine.ok(args);
+        assert!(!told.contains(SECRET) && !told.contains(ENCODED), "{args:?}: {told}");
+        assert!(told.contains("leaky") || told.contains("KEY"), "{args:?}: {told}");
+    }
+    let metrics = machine.ok(&["get", "nodes", "-o", "json"]);
+    assert!(!metrics.contains(SECRET));
+    // The host says it nowhere, although it tells all it can, but for the lines of the pod; and keeps it nowhere else in the clear.
+    let told = machine.everything();
+    let host: Vec<&str> = told.lines().filter(|line| line.contains(SECRET) && !line.starts_with(&pod)).collect();
+    assert!(host.is_empty(), "{host:#?}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let kept = holding(&machine.data, &[SECRET, ENCODED]);
+    let own = machine.data.join("node/logs");
+    assert!(!kept.is_empty() && kept.iter().all(|path| path.starts_with(&own) && path.to_string_lossy().contains(&pod)), "{kept:#?}");
+}
+
+#[test]
+fn h2_a_component_that_loops_at_its_start_is_never_ready() {
+    let attacked = Attacked::start();
+    let machine = &attacked.machine;
+    let wasm = machine.data.join("spins.wasm");
+    std::fs::write(&wasm, wat::parse_str(include_str!("../../runtime/tests/guests/spins_at_start.wat")).unwrap()).unwrap();
+    let file = machine.data.join("spins.yaml");
+    let bounds = "limits: { time: 500ms }\nrollout: { deadline: 5s }\n";
+    std::fs::write(&file, format!("app: spins\nimage: {}\nroute: spins.localhost\n{bounds}", wasm.display())).unwrap();
+    let watch = common::Lines::of(machine.command(&["get", "pods", "-w", "-o", "json", "-l", "wctl.dev/app=spins"]));
+    let output = machine.command(&["deploy", file.to_str().unwrap(), "--wait"]).output().unwrap();
+    common::ended(&output, 1);
+    let sentence = common::one_sentence(&output);
+    assert!(sentence.contains("spins") && sentence.contains("longer than its limit of 500ms"), "{sentence}");
+    assert!(!common::stdout(&output).contains("is ready"), "{}", common::stdout(&output));
+    assert_eq!(machine.json(&["status", "spins"])["status"]["phase"], "Failed");
+    let told = machine.ok(&["events", "spins"]);
+    assert!(told.contains("longer than its limit of 500ms") && !told.contains("Started"), "{told}");
+    watch.prints("CrashLoopBackOff");
+    assert!(!watch.everything().contains("\"ready\": true"), "{}", watch.everything());
+}
+
 #[test]
 fn h9_what_a_guest_learns_of_an_error_is_not_where_the_host_was() {
     let folder = tempfile::tempdir().unwrap();

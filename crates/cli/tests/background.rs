@@ -161,3 +161,32 @@ fn a_gateway_that_is_gone_is_not_told() {
     let status = machine.ok(&["status"]);
     assert!(status.contains("http://hello.localhost/") && !status.contains(&port), "{status}");
 }
+
+#[test]
+fn an_app_keeps_its_own_port_over_restarts_unless_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hello.yaml");
+    std::fs::write(&file, format!("app: hello\nimage: {}\nroute: hello.localhost\n", component("hello").display())).unwrap();
+    let port = |machine: &Machine| {
+        let line = machine.prints("this app alone");
+        let address = line.split_once("http://127.0.0.1:").expect(&line).1;
+        address.split('/').next().unwrap().parse::<u16>().expect(&line)
+    };
+    let machine = Machine::up(&[&file]);
+    let first = port(&machine);
+    let machine = machine.again(&[]);
+    assert_eq!(port(&machine), first);
+    let mut machine = machine;
+    machine.kill();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", first)).unwrap();
+    let machine = machine.again(&[]);
+    let second = port(&machine);
+    assert_ne!(second, first);
+    let said = machine.prints("is taken");
+    assert!(
+        said.contains(&format!("port {first}, where app hello alone answered until now, is taken; from now on it is {second}")),
+        "{said}"
+    );
+    drop(taken);
+    assert_eq!(port(&machine.again(&[])), second);
+}

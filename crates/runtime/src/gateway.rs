@@ -191,7 +191,10 @@ impl Gateway {
         name_authority(&mut request, &arrival.host);
         match self.ask(&service, request, &arrival.id).await {
             Ok((response, held)) => self.pass_on(arrival, response, held),
-            Err(Failed { refusal, pod, detail }) => self.refuse(arrival, refusal, pod, detail),
+            Err(Failed { refusal, pod, detail }) => {
+                let pod = pod.or_else(|| Some(Arc::new(service.identity())));
+                self.refuse(arrival, refusal, pod, detail)
+            }
         }
     }
 
@@ -311,7 +314,7 @@ impl Failed {
             Failure::Deadline(_) | Failure::Starved { .. } => Refusal::Deadline,
             Failure::Refused(_) => Refusal::BadAnswer,
         };
-        Failed { refusal, pod: Some(held.identity().clone()), detail: Some(failure.to_string()) }
+        Failed { refusal, pod: Some(held.identity().clone()), detail: Some(failure.whole()) }
     }
 
     /// The same, and the instance's health learns of it.

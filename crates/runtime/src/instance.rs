@@ -108,12 +108,7 @@ impl Watch for Health {
 }
 
 fn told(traps: u32, failure: &Failure) -> String {
-    match failure {
-        Failure::Trap { message, backtrace } if !backtrace.is_empty() => {
-            format!("{traps} traps in a row, the last: {message}\n{backtrace}")
-        }
-        other => format!("{traps} traps in a row, the last: {other}"),
-    }
+    format!("{traps} traps in a row, the last: {}", failure.whole())
 }
 
 #[cfg(test)]

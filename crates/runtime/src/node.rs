@@ -8,7 +8,7 @@ mod source;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,7 @@ use crate::volumes::{Chore, Volumes};
 use crate::wasi::outgoing;
 use asks::Asks;
 use doors::Doors;
+pub use doors::Exposed;
 use machine::Machine;
 use register::Registration;
 
@@ -184,7 +185,7 @@ impl Node {
             starts: Semaphore::new(STARTS),
             metrics,
         });
-        Ok(Node { doors: Doors::new(front.clone()), config, client, host, front })
+        Ok(Node { doors: Doors::new(front.clone(), config.data.join("doors.json")), config, client, host, front })
     }
 
     /// What others in this process may ask of the node while it runs.
@@ -213,7 +214,7 @@ impl Node {
         tasks.spawn(self.front.clone().sweep());
         tasks.spawn(rest(self.host.source.clone()));
         tasks.spawn(Chore::new(self.host.volumes.clone(), self.client.clone(), self.host.departed.clone()).run());
-        let access = tokio::spawn(self.host.gateway.access.clone().run(self.config.data.join("logs"), ending.clone().cancelled_owned()));
+        let access = tokio::spawn(self.host.gateway.access.clone().run(self.requests(), ending.clone().cancelled_owned()));
         let agent = Agent::new(self.host.clone(), self.client.clone(), self.config.address, report, events);
         let agent = tokio::spawn(agent.run(living.clone()));
         let serving = tokio::spawn(self.front.clone().serve(http, Door::Front, accepting.clone()));
@@ -241,10 +242,15 @@ impl Node {
         Registration { name: name.clone(), labels: labels.clone(), machine: Machine::of(capacity), address: *address }
     }
 
+    /// Where the access log is.
+    fn requests(&self) -> PathBuf {
+        self.config.data.join("logs")
+    }
+
     fn asks(&self) -> Asks {
         let (node, client) = (self.config.name.clone(), self.client.clone());
         let (logs, gateway, source) = (self.host.logs.clone(), self.host.gateway.clone(), self.host.source.clone());
-        Asks { node, client, logs, gateway, source }
+        Asks { node, client, logs, gateway, requests: self.requests(), source }
     }
 }
 
@@ -278,11 +284,12 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// An address of its own for an App: its routes answer there whatever host is asked for. The same App gets the same address again.
+    /// An address of its own for an App: its routes answer there whatever host is asked for. The same App gets the same address again, at the
+    /// next start too unless somebody else has its port by then.
     ///
     /// # Errors
     /// When the machine has no port left.
-    pub async fn expose(&self, namespace: &str, app: &str) -> Result<SocketAddr, Error> {
+    pub async fn expose(&self, namespace: &str, app: &str) -> Result<Exposed, Error> {
         self.doors.expose(namespace, app).await.map_err(Error::Listen)
     }
 

@@ -385,4 +385,12 @@ impl Failure {
     pub fn is_crash(&self) -> bool {
         matches!(self, Self::Trap { .. })
     }
+
+    /// What happened, and below it where, if that is known: one frame a line.
+    pub fn whole(&self) -> String {
+        match self {
+            Self::Trap { message, backtrace } if !backtrace.is_empty() => format!("{message}\n{backtrace}"),
+            other => other.to_string(),
+        }
+    }
 }

@@ -39,6 +39,7 @@ mod policy;
 pub mod quantity;
 mod read;
 mod reply;
+mod requests;
 mod scale;
 pub mod selector;
 pub mod status;
@@ -154,6 +155,7 @@ async fn route(api: Api, head: request::Parts, body: Body) -> Result<Response> {
                 None => Ok(metrics::all(&api).await),
             }
         }
+        Place::Requests { node } if read_only => requests::answer(&api, &who, &node, &query).await,
         _ if !read_only => Err(Refusal::new(405, "MethodNotAllowed", "only GET is answered here")),
         place => discovery::answer(&place),
     }

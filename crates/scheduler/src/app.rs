@@ -14,6 +14,7 @@ mod merge;
 mod mistake;
 pub mod problem;
 pub mod quantity;
+mod rollout;
 pub mod route;
 mod rules;
 mod schema;
@@ -28,12 +29,11 @@ use std::collections::BTreeMap;
 
 pub use diff::{Change, Diff, Sort, diff};
 pub use expand::expand;
-pub use file::{
-    AppFile, Build, Limits, Locked, OnFailure, Origin, Place, Probe, Restart, Rollout, Sandbox, ServiceFile, Settings, Uses, Volume,
-};
+pub use file::{AppFile, Build, Limits, Locked, Origin, Place, Probe, Restart, Sandbox, ServiceFile, Settings, Uses, Volume};
 pub(crate) use history::without_replicas;
 pub use history::{same_rollout, with_replicas_of};
 pub use mistake::{Mistake, Mistakes, Place as FilePlace};
+pub use rollout::{OnFailure, Rollout};
 pub use schema::schema;
 pub use source::{MOST_BYTES, Source};
 pub use spec::{AppSpec, ServiceSpec, app_object};

@@ -60,16 +60,22 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct Logs {
     /// A pod, or APP, or APP/SERVICE
-    #[arg(value_name = "POD|APP[/SERVICE]")]
-    pub target: String,
+    #[arg(value_name = "POD|APP[/SERVICE]", required_unless_present_any = ["access", "request"])]
+    pub target: Option<String>,
+    /// The requests that the gateways of all nodes answered: those to APP or APP/SERVICE, or all
+    #[arg(long)]
+    pub access: bool,
+    /// The request with this id (`x-request-id` of its answer), and the trap that ended it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["follow", "tail"])]
+    pub request: Option<String>,
     /// Go on as more is printed
     #[arg(short, long)]
     pub follow: bool,
-    /// Only the last lines [default: all; 10 of each pod for an app]
+    /// Only the last lines [default: all; 10 of each pod for an app; 100 requests]
     #[arg(long, value_name = "LINES")]
     pub tail: Option<u64>,
     /// What the pod printed before its last restart
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["access", "request"])]
     pub previous: bool,
     /// Only what is younger: 5m
     #[arg(long, value_name = "TIME", value_parser = duration)]

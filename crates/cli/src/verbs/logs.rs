@@ -13,6 +13,7 @@ use crate::args::{Globals, LineFormat, Logs};
 use crate::cluster::{Change, Cluster, Pick, code, name_of, path};
 use crate::print::{self, harmless_bytes};
 use crate::target::{Part, pods_of};
+use crate::verbs::requests;
 
 /// The most bytes of a line that are shown.
 const LONGEST: usize = 64 * 1024;
@@ -36,8 +37,12 @@ pub struct Cut {
     pub format: LineFormat,
 }
 
-/// Shows the log of a pod, or of all pods of an app or a service.
+/// Shows the log of a pod, of all pods of an app or a service, or of requests.
 pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
+    if logs.access || logs.request.is_some() {
+        return requests::run(globals, logs).await;
+    }
+    let target = logs.target.unwrap_or_default();
     let cluster = Cluster::connect(globals).await?;
     let cut = Cut {
         follow: logs.follow,
@@ -47,17 +52,17 @@ pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
         timestamps: logs.timestamps,
         format: logs.output.output,
     };
-    let pod = logs.target.strip_prefix("pod/").unwrap_or(&logs.target);
+    let pod = target.strip_prefix("pod/").unwrap_or(&target);
     if !pod.contains('/') && cluster.get(&kinds::POD, &cluster.namespace, pod).await?.is_some() {
         return one(cluster.clone(), cluster.namespace.clone(), pod.to_owned(), cut, None).await;
     }
-    if logs.target.starts_with("pod/") {
+    if target.starts_with("pod/") {
         if gone(&cluster, pod, &cut).await? {
             return Ok(());
         }
         bail!("there is no pod {pod} in namespace {}", cluster.namespace);
     }
-    let part = Part::parse(&logs.target)?;
+    let part = Part::parse(&target)?;
     let deployments = match part.deployments(&cluster).await {
         Ok(deployments) => deployments,
         Err(missing) => return if part.service.is_none() && gone(&cluster, pod, &cut).await? { Ok(()) } else { Err(missing) },
@@ -67,12 +72,19 @@ pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
     all(&cluster, Some(cluster.namespace.clone()), pick, cut).await
 }
 
-/// Shows what a pod that is no longer there has printed; whether a node still keeps it.
+/// Shows what a pod that is no longer there has printed; whether there was such a pod.
 async fn gone(cluster: &Cluster, pod: &str, cut: &Cut) -> Result<bool> {
     match one(cluster.clone(), cluster.namespace.clone(), pod.to_owned(), cut.clone(), None).await {
-        Err(error) if code(&error) == Some(404) => Ok(false),
-        done => done.map(|()| true),
+        Err(error) if code(&error) == Some(404) => {}
+        done => return done.map(|()| true),
     }
+    // A node keeps no log of a pod that never printed. Events outlive their pods.
+    let about = Pick { labels: None, fields: Some(format!("involvedObject.kind=Pod,involvedObject.name={pod}")) };
+    let was_there = !cluster.items(&kinds::EVENT, Some(&cluster.namespace), &about).await?.is_empty();
+    if was_there {
+        print::note(format_args!("pod {pod} is gone, and it printed nothing that is still kept"));
+    }
+    Ok(was_there)
 }
 
 /// The logs of all pods that are picked, each line with its pod; with `follow` those of later pods too.
@@ -133,7 +145,7 @@ async fn one(cluster: Cluster, namespace: String, pod: String, cut: Cut, prefix:
     let path = format!("{}/log", path(&kinds::POD, Some(&namespace), Some(&pod))?);
     let mut lines = cluster.stream(&path, &query, "*/*").await.with_context(|| format!("reading the log of pod {pod}"))?;
     let prefix = prefix.map(|name| format!("{} ", print::tinted(&name))).unwrap_or_default();
-    while let Some(line) = line(&mut lines).await.with_context(|| format!("reading the log of pod {pod}"))? {
+    while let Some(line) = line(&mut lines, LONGEST).await.with_context(|| format!("reading the log of pod {pod}"))? {
         match cut.format {
             LineFormat::Text => print::line(format_args!("{prefix}{}", harmless_bytes(&line))),
             LineFormat::Json => print::record(&record(&namespace, &pod, &line)),
@@ -149,22 +161,22 @@ fn record(namespace: &str, pod: &str, line: &[u8]) -> Value {
     json!({"type": "log", "time": time, "namespace": namespace, "pod": pod, "line": text})
 }
 
-/// The next line without its end; what is longer than [`LONGEST`] is given in pieces.
-async fn line(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+/// The next line without its end; what is longer than `longest` bytes is given in pieces.
+pub async fn line(reader: &mut (impl AsyncBufRead + Unpin), longest: usize) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     loop {
         let buffer = reader.fill_buf().await?;
         if buffer.is_empty() {
             return Ok((!line.is_empty()).then_some(line));
         }
-        let room = LONGEST - line.len();
+        let room = longest - line.len();
         let (taken, ended) = match buffer.iter().take(room).position(|byte| *byte == b'\n') {
             Some(at) => (at, true),
             None => (buffer.len().min(room), false),
         };
         line.extend_from_slice(&buffer[..taken]);
         reader.consume_unpin(taken + usize::from(ended));
-        if ended || line.len() == LONGEST {
+        if ended || line.len() == longest {
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
@@ -197,7 +209,7 @@ mod tests {
         text.extend(b"\r\nlast");
         let mut reader = futures::io::Cursor::new(text);
         let mut lengths = Vec::new();
-        while let Some(line) = line(&mut reader).await.unwrap() {
+        while let Some(line) = line(&mut reader, LONGEST).await.unwrap() {
             lengths.push(line.len());
         }
         assert_eq!(lengths, [LONGEST, 5, 4]);

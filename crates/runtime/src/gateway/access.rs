@@ -1,5 +1,7 @@
 //! The access log: one JSON line for each request, written off the hot path, in two rotated files.
 
+mod read;
+
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,9 +13,10 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::local::Identity;
+pub use read::Query;
 
 /// A file is put aside when it is larger; one older file is kept.
 const MAX_FILE: u64 = 32 << 20;
@@ -37,7 +40,7 @@ pub struct Record {
     pub uri: Uri,
     /// The host it was routed by.
     pub host: HeaderValue,
-    /// The pod that answered, if one was asked.
+    /// The pod that answered, if one was asked; without a name the service that had none to ask.
     pub pod: Option<Arc<Identity>>,
     /// The status sent.
     pub status: u16,
@@ -66,8 +69,10 @@ impl Record {
             text(out, "namespace", &pod.namespace);
             text(out, "app", &pod.app);
             text(out, "service", &pod.service);
-            text(out, "pod", &pod.pod);
-            text(out, "revision", &pod.revision);
+            if !pod.pod.is_empty() {
+                text(out, "pod", &pod.pod);
+                text(out, "revision", &pod.revision);
+            }
         }
         key(out, "status");
         number(out, u64::from(self.status));
@@ -141,6 +146,11 @@ struct Waiting {
     lines: Mutex<Lines>,
     some: Notify,
     dropped: AtomicU64,
+    /// Records that were taken, and those of them that are on disk or lost.
+    noted: AtomicU64,
+    done: watch::Sender<u64>,
+    /// How often a file was put aside. Held while the files change.
+    files: Mutex<u64>,
 }
 
 #[derive(Default)]
@@ -159,6 +169,7 @@ impl Access {
         }
         record.line(&mut lines.text);
         lines.count += 1;
+        self.0.noted.fetch_add(1, Ordering::Relaxed);
         let first = lines.count == 1;
         drop(lines);
         if first {
@@ -186,8 +197,9 @@ impl Access {
                 tokio::time::sleep(GATHER).await;
             }
             let lines = std::mem::replace(&mut *self.0.lines.lock(), spare);
+            let waiting = self.0.clone();
             let written = tokio::task::spawn_blocking(move || {
-                let result = file.write(&lines.text);
+                let result = file.write(&lines.text, &mut waiting.files.lock());
                 (file, lines, result)
             });
             let Ok((back, mut lines, result)) = written.await else { return };
@@ -196,6 +208,7 @@ impl Access {
                 self.0.dropped.fetch_add(lines.count, Ordering::Relaxed);
                 tracing::warn!(%error, "cannot write the access log");
             }
+            self.0.done.send_modify(|done| *done += lines.count);
             lines.text.clear();
             lines.text.shrink_to(SPARE);
             spare = Lines { count: 0, ..lines };
@@ -206,6 +219,9 @@ impl Access {
 /// Bytes that are kept for the lines to come.
 const SPARE: usize = 1 << 20;
 
+const CURRENT: &str = "access.log";
+const OLDER: &str = "access.1.log";
+
 struct Rotated {
     path: PathBuf,
     old: PathBuf,
@@ -214,13 +230,14 @@ struct Rotated {
 
 impl Rotated {
     fn new(folder: &Path) -> Rotated {
-        Rotated { path: folder.join("access.log"), old: folder.join("access.1.log"), file: None }
+        Rotated { path: folder.join(CURRENT), old: folder.join(OLDER), file: None }
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn write(&mut self, lines: &[u8], rotations: &mut u64) -> io::Result<()> {
         if self.file.as_ref().is_some_and(|(_, size)| *size >= MAX_FILE) {
             self.file = None;
             std::fs::rename(&self.path, &self.old)?;
+            *rotations += 1;
         }
         if self.file.is_none() {
             let file = OpenOptions::new().create(true).append(true).open(&self.path)?;

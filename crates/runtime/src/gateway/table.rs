@@ -7,7 +7,7 @@ use imbl::HashMap;
 use scheduler::balance;
 use scheduler::routes::{Backend, Book, Changes, Endpoint, Key};
 
-use super::local::{Local, Locals};
+use super::local::{Identity, Local, Locals};
 use super::paths::Paths;
 
 /// Where requests go: a value, so that who reads it sees one state of the cluster. The next one shares with it what did not change.
@@ -80,6 +80,13 @@ impl Service {
     /// The pods of this node that it lists.
     pub fn locals(&self) -> impl Iterator<Item = &Arc<Local>> {
         self.here.iter().filter_map(Target::local)
+    }
+
+    /// Its names where none of its pods was asked.
+    pub fn identity(&self) -> Identity {
+        let (namespace, name) = (self.key.namespace().to_owned(), self.key.name());
+        let service = name.strip_prefix(&*self.app).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name);
+        Identity { namespace, app: self.app.to_string(), service: service.to_owned(), ..Identity::default() }
     }
 
     /// How many pods are ready to answer now.

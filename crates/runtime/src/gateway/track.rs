@@ -103,7 +103,8 @@ impl http_body::Body for Tracked {
                 if let Some(flight) = &this.flight {
                     flight.broken();
                 }
-                this.end(Some((broken_by(error), error.to_string())));
+                let detail = error.downcast_ref::<Failure>().map_or_else(|| error.to_string(), Failure::whole);
+                this.end(Some((broken_by(error), detail)));
             }
             None => this.end(None),
         }

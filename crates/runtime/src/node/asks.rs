@@ -1,5 +1,6 @@
-//! What the server asks of this node (logs, metrics, pruning): read from one long answer of the API, answered each by a request of the node's own.
+//! What the server asks of this node (logs, requests, metrics, pruning): read from one long answer of the API, answered each by a request of the node's own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use kube::client::Body;
 use serde::Deserialize;
 
 use crate::gateway::Gateway;
+use crate::gateway::access;
 use crate::instance::Source;
 use crate::logs::{Logs, Query};
 
@@ -31,6 +33,7 @@ struct Ask {
 #[serde(tag = "ask", rename_all = "lowercase")]
 enum What {
     Logs(WantedLogs),
+    Access(access::Query),
     Metrics,
     Prune {
         /// Digests of artifacts that revisions need.
@@ -67,8 +70,10 @@ pub struct Asks {
     pub client: Client,
     /// The node's logs.
     pub logs: Logs,
-    /// The node's gateway, for its metrics.
+    /// The node's gateway, for its metrics and its access log.
     pub gateway: Arc<Gateway>,
+    /// Where the access log is.
+    pub requests: PathBuf,
     /// Where its code comes from, which keeps more than it runs.
     pub source: Arc<dyn Source>,
 }
@@ -130,6 +135,7 @@ impl Asks {
     async fn stream(&self, what: What) -> Result<BoxStream<'static, Bytes>, String> {
         match what {
             What::Logs(wanted) => self.read(wanted).await,
+            What::Access(query) => Ok(self.gateway.access.read(self.requests.clone(), query).boxed()),
             What::Metrics => Ok(one(self.gateway.metrics.render())),
             What::Prune { keep, dry_run } => {
                 let pruned = self.source.prune(keep, dry_run).await?;

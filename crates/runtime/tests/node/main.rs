@@ -5,6 +5,7 @@ mod guests;
 
 mod bystander;
 mod cluster;
+mod deadlines;
 mod failing;
 mod frames;
 mod healing;

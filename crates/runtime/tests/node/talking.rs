@@ -38,8 +38,8 @@ async fn an_app_answers_on_a_port_of_its_own_whatever_host_is_asked_for() {
     let mut cluster = Cluster::start().await;
     cluster.deploy("web", 1, json!({}), json!({})).await;
     cluster.ready("web", 1).await;
-    cluster.http = cluster.handle.expose("default", "web").await.expect("a port");
-    assert_eq!(cluster.handle.expose("default", "web").await.expect("a port"), cluster.http);
+    cluster.http = cluster.handle.expose("default", "web").await.expect("a port").address;
+    assert_eq!(cluster.handle.expose("default", "web").await.expect("a port").address, cluster.http);
     assert_eq!(cluster.get("anything", "/").await, (StatusCode::OK, "hello".into()));
     cluster.stop().await;
 }

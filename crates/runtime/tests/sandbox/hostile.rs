@@ -127,6 +127,42 @@ async fn h4_a_table_bomb_and_10_000_tables_are_refused() {
     assert!(refused.contains("table"), "{refused}");
 }
 
+/// A component with this beside its module, which is an HTTP service like any other.
+fn beside(what: &str) -> String {
+    let quiet = SPINS_AT_START.replace("(loop (br 0))", "");
+    quiet.replace("    (core instance $i (instantiate $m))", &format!("{what}\n    (core instance $i (instantiate $m))"))
+}
+
+/// Why it cannot be had, in words.
+async fn refused(wat: &str) -> String {
+    match text(wat).await {
+        Err(error) => runtime::instance::chain(&error),
+        Ok(code) => {
+            let prepared = Guest::prepare(&world().engines, code, spec(), host(&Default::default())).await;
+            runtime::instance::chain(&prepared.err().expect("it must be refused"))
+        }
+    }
+}
+
+#[tokio::test]
+async fn h4_10_000_instances_and_their_tables_are_refused() {
+    let instances = |one: &str, many: usize| format!("{one} {}", "(core instance (instantiate $n))".repeat(many));
+    let tables = |many: usize| format!("(core module $n {})", "(table 1 funcref)".repeat(many));
+    for (what, beside_it, reason) in [
+        ("10,000 instances", instances("(core module $n)", 10_000), "instances count exceeds limit of 1000"),
+        ("500 instances", instances("(core module $n)", 500), "instance count too high"),
+        ("10,000 tables", instances(&tables(20), 500), "table"),
+        ("10,000 tables of a module", tables(10_000), "table"),
+        ("10,000 instances of components", format!("(component $n) {}", "(instance (instantiate $n))".repeat(10_000)), "instance"),
+    ] {
+        let told = refused(&beside(&beside_it)).await;
+        assert!(told.contains(reason), "{what}: {told}");
+    }
+    // What is left of it serves.
+    let plain = text(&beside("")).await.unwrap();
+    Guest::prepare(&world().engines, plain, spec(), host(&Default::default())).await.expect("one instance is no attack");
+}
+
 #[tokio::test]
 async fn h5_deep_recursion_is_a_trap() {
     let guest = guest(spec()).await;
@@ -254,25 +290,4 @@ async fn a_request_body_is_streamed_through() {
 }
 
 /// A component whose module loops in its start function. It looks like an HTTP service from outside.
-const SPINS_AT_START: &str = r#"(component
-    (import "wasi:http/types@0.2.0" (instance $types
-        (export "incoming-request" (type (sub resource)))
-        (export "response-outparam" (type (sub resource)))))
-    (alias export $types "incoming-request" (type $request))
-    (alias export $types "response-outparam" (type $out))
-    (core module $m
-        (memory 1)
-        (table $t 1 funcref)
-        (func $spin (loop (br 0)))
-        (func (export "handle") (param i32 i32))
-        (start $spin))
-    (core instance $i (instantiate $m))
-    (func $handle (param "request" (own $request)) (param "response-out" (own $out)) (canon lift (core func $i "handle")))
-    (component $shape
-        (import "request-type" (type $request (sub resource)))
-        (import "out-type" (type $out (sub resource)))
-        (import "handle" (func $handle (param "request" (own $request)) (param "response-out" (own $out))))
-        (export "handle" (func $handle)))
-    (instance $handler (instantiate $shape
-        (with "request-type" (type $request)) (with "out-type" (type $out)) (with "handle" (func $handle))))
-    (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+const SPINS_AT_START: &str = include_str!("../guests/spins_at_start.wat");

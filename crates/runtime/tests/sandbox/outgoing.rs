@@ -173,6 +173,111 @@ async fn h25_a_path_that_is_an_address_itself_is_refused() {
     assert_eq!(client.attempts(), 0);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn h25_no_path_of_a_socket_is_reached() {
+    use runtime::sandbox::Target;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("docker.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let (path, asked) = (path.to_str().unwrap(), Arc::new(AtomicU64::new(0)));
+    let encoded = path.replace('/', "%2F");
+    // No manifest can grant one.
+    for target in [format!("unix://{path}"), format!("http+unix://{encoded}"), format!("http://unix:{path}")] {
+        assert!(target.parse::<Target>().is_err(), "{target}");
+    }
+    let client = resolving(&[], asked.clone());
+    for name in ["hostile", "hostile3"] {
+        let guest = guest(name, &["http://api.example:80"], client.clone()).await;
+        for (scheme, authority) in [
+            ("unix", path),
+            ("unix", &*encoded),
+            ("http+unix", &*encoded),
+            ("unix", "api.example"),
+            ("file", ""),
+            ("http", path),
+            ("http", &*encoded),
+            ("http", &*format!("unix:{path}")),
+            ("http", "unix"),
+        ] {
+            let answer = get(&guest, &format!("/fetch?{scheme}|{authority}|/")).await;
+            assert!(answer.starts_with("error: "), "{name} {scheme}://{authority}: {answer}");
+        }
+    }
+    assert_eq!((client.attempts(), asked.load(Ordering::Relaxed)), (0, 0));
+    let nobody = tokio::time::timeout(Duration::from_millis(10), listener.accept()).await;
+    assert!(nobody.is_err(), "somebody connected");
+}
+
+#[tokio::test]
+async fn h25_a_redirect_inside_is_followed_by_nobody() {
+    let (port, seen) = server().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let granted = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = [0; 4096];
+            while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+                let head = format!("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{port}/\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    let client = resolving(&[], Arc::default());
+    for name in ["hostile", "hostile3"] {
+        let guest = guest(name, &[&format!("http://{granted}")], client.clone()).await;
+        let answer = get(&guest, &format!("/fetch?http|{granted}|/")).await;
+        assert_eq!(answer.trim(), "302", "{name}: the host passes a redirect on");
+        let before = client.attempts();
+        let answer = get(&guest, &format!("/fetch?http|127.0.0.1:{port}|/")).await;
+        assert!(answer.contains("HttpRequestDenied"), "{name}: {answer}");
+        assert_eq!(client.attempts(), before);
+    }
+    assert_eq!(seen.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn h25_a_request_asks_for_its_name_once() {
+    // Inside at first and outside whenever it is asked again: a second look would be the one that counts.
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let lookup = move |_| {
+        let address = if count.fetch_add(1, Ordering::Relaxed) == 0 { "127.0.0.1" } else { "10.0.0.1" };
+        let address = SocketAddr::new(address.parse().unwrap(), 0);
+        Box::pin(async move { Ok(vec![address]) }) as _
+    };
+    let client = Arc::new(Client::with_lookup(Vec::new(), Arc::new(lookup)).unwrap());
+    let guest = guest("hostile", &["http://turns.example:80"], client.clone()).await;
+    assert!(get(&guest, "/fetch?http|turns.example|/").await.contains("DestinationIpProhibited"));
+    assert_eq!((asked.load(Ordering::Relaxed), client.attempts()), (1, 0));
+}
+
+#[tokio::test]
+async fn h25_no_line_break_gets_into_a_request() {
+    let (port, seen) = server().await;
+    let client = resolving(&[], Arc::default());
+    let target = format!("127.0.0.1:{port}");
+    for name in ["hostile", "hostile3"] {
+        let guest = guest(name, &[&format!("http://{target}")], client.clone()).await;
+        for what in [
+            format!("{target}|/%0d%0ahost: evil.example"),
+            format!("{target}|/a HTTP/1.1%0d%0a%0d%0aGET /b"),
+            format!("{target}|/%0a"),
+            format!("{target}|/%0d"),
+            format!("{target}%0d%0ax: y|/"),
+            format!("{target}|/|x-some|a%0d%0ahost: evil.example"),
+            format!("{target}|/|x-some|a%0ab"),
+            format!("{target}|/|x-some|a%0db"),
+            format!("{target}|/|x-some%0d%0ahost|evil.example"),
+            format!("{target}|/|host|evil.example"),
+        ] {
+            let answer = get(&guest, &format!("/fetch?http|{}", what.replace(' ', "%20"))).await;
+            assert!(answer.starts_with("error: "), "{name} {what}: {answer}");
+        }
+    }
+    assert_eq!((client.attempts(), seen.load(Ordering::Relaxed)), (0, 0));
+}
+
 #[tokio::test]
 async fn h26_only_the_very_host_and_port_are_granted() {
     let asked = Arc::new(AtomicU64::new(0));

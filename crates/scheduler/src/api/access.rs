@@ -54,6 +54,13 @@ pub(super) fn may_watch_nodes(who: &Identity) -> Result<()> {
     if may { Ok(()) } else { Err(forbidden(who, "get", &kinds::NODE, None, None)) }
 }
 
+/// 403 unless the caller may read the logs of a namespace's pods; of all namespaces, and with that requests that led nowhere, without one.
+pub(super) fn may_read_requests(who: &Identity, namespace: Option<&str>) -> Result<()> {
+    // An agent reads Pods, but what other nodes were asked is none of its business.
+    let may = auth::authorize(who, "list", &kinds::POD, namespace) && who.node_name().is_none();
+    if may { Ok(()) } else { Err(forbidden(who, "list", &kinds::POD, namespace, None)) }
+}
+
 /// 403 where an agent writes what is not its own: another Node, its Lease, or a Pod bound elsewhere.
 pub(super) fn owns(who: &Identity, kind: &Kind, name: &str, object: &Value) -> Result<()> {
     let Some(node) = who.node_name() else { return Ok(()) };

@@ -37,7 +37,7 @@ fn ask(namespace: &str, pod: &str, query: &Query) -> Result<Value> {
     Ok(json!({
         "ask": "logs", "namespace": namespace, "pod": pod, "uid": "", "follow": false,
         "previous": query.flag("previous"), "timestamps": query.flag("timestamps"),
-        "tail": query.number("tailLines")?, "sinceSeconds": query.number("sinceSeconds")?, "sinceTime": query.get("sinceTime"),
+        "tail": query.number("tailLines")?, "sinceSeconds": query.number("sinceSeconds")?, "sinceTime": query.time("sinceTime")?,
     }))
 }
 

@@ -19,6 +19,11 @@ pub enum Place {
         /// The node's name; none for all, and the server's own.
         node: Option<String>,
     },
+    /// `/api/v1/nodes/NODE/proxy/logs/access.log`: requests that the node answered.
+    Requests {
+        /// The node's name.
+        node: String,
+    },
     /// `/version`.
     Version,
     /// `/api`: the versions of the core group.
@@ -73,6 +78,7 @@ pub fn parse(path: &str) -> Result<Place> {
         ["healthz" | "livez" | "readyz", ..] => Ok(Place::Health),
         ["metrics"] => Ok(Place::Metrics { node: None }),
         ["api", "v1", "nodes", node, "proxy", "metrics"] => Ok(Place::Metrics { node: Some((*node).to_owned()) }),
+        ["api", "v1", "nodes", node, "proxy", "logs", "access.log"] => Ok(Place::Requests { node: (*node).to_owned() }),
         ["version"] => Ok(Place::Version),
         ["api"] => Ok(Place::Core),
         ["apis"] => Ok(Place::Groups),
@@ -162,6 +168,12 @@ impl Query {
     /// A yes or no; `?follow` alone means yes.
     pub fn flag(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|v| matches!(v.as_str(), "" | "1" | "true" | "True" | "t"))
+    }
+
+    /// A time of RFC 3339.
+    pub fn time(&self, name: &str) -> Result<Option<jiff::Timestamp>> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| Refusal::bad_request(format!("{name} must be a time like 2026-01-02T03:04:05Z, not {text:?}")))
     }
 
     /// A whole number.

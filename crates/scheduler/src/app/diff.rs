@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::file::{Limits, OnFailure, Settings};
+use super::file::{Limits, Settings};
 use super::problem::shown;
+use super::rollout::OnFailure;
 use super::spec::{AppSpec, ServiceSpec};
 
 /// What a change is about, in the order in which changes are shown.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::check::Checker;
-use super::file::{Rollout, Settings, Unknown};
+use super::file::{Settings, Unknown};
 use super::mistake::{Found, Mistakes};
+use super::rollout::Rollout;
 use super::rules;
 use super::tree::Node;
 

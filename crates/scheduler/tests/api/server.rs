@@ -238,6 +238,35 @@ async fn logs_of_a_pod_that_is_gone_come_from_whichever_node_keeps_them() {
 }
 
 #[tokio::test]
+async fn requests_are_read_by_those_who_may_read_the_namespace() {
+    let cluster = Cluster::start().await;
+    let path = "/api/v1/nodes/n1/proxy/logs/access.log";
+    let (alice, node) = (cluster.client(Identity::deployer("alice", "shop")), cluster.client(Identity::node("n1")));
+    for who in [&alice, &cluster.client(Identity::node("n2")), &node] {
+        who.get(path).await.refused(403, "Forbidden");
+        who.get(&format!("{path}?namespace=other")).await.refused(403, "Forbidden");
+    }
+    alice.get(&format!("{path}?namespace=shop&sinceTime=soon")).await.refused(400, "BadRequest");
+    alice.get(&format!("{path}?namespace=shop")).await.refused(503, "ServiceUnavailable");
+    let mut asks = node.asks("/apis/wctl.dev/v1/nodes/n1/asks").await;
+    for (client, query, namespace) in [
+        (alice, "?namespace=shop&app=web&tailLines=5&request=7", json!("shop")),
+        (cluster.client(Identity::viewer("bob")), "?sinceTime=2026-01-02T03:04:05Z", json!(null)),
+        (cluster.admin(), "?follow=true", json!(null)),
+    ] {
+        let reading = tokio::spawn(async move { client.get(&format!("{path}{query}")).await });
+        let ask = asks.ask().await;
+        assert_eq!((&ask["ask"], &ask["namespace"]), (&json!("access"), &namespace), "{ask}");
+        if namespace == "shop" {
+            assert_eq!((&ask["app"], &ask["tail"], &ask["request"]), (&json!("web"), &json!(5), &json!("7")));
+        }
+        let answers = format!("/apis/wctl.dev/v1/nodes/n1/answers/{}", ask["id"].as_str().unwrap());
+        node.raw("POST", &answers, "text/plain", "{\"id\":\"7\"}").await;
+        assert_eq!(reading.await.unwrap().ok(), json!({"id": "7"}));
+    }
+}
+
+#[tokio::test]
 async fn metrics_are_the_servers_and_those_of_all_nodes() {
     let cluster = Cluster::start().await;
     let client = cluster.admin();

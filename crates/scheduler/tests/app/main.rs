@@ -7,6 +7,7 @@ mod chance;
 mod changes;
 mod documents;
 mod files;
+mod memory;
 mod objects;
 mod places;
 mod support;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use scheduler::app::{Mistakes, Parsed};
+
 use crate::support::{check, read, render};
 
 #[test]
@@ -16,24 +18,36 @@ fn m1_an_alias_bomb_costs_nothing() {
         let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
         bomb.push_str(&format!("  - &a{level} [{aliases}]\n"));
     }
-    let start = Instant::now();
-    let rendered = render(&read(bomb));
-    assert!(start.elapsed() < Duration::from_millis(500), "took {:?}", start.elapsed());
+    let rendered = render(&cheap(&bomb));
     assert!(rendered.contains("unfolds to more than 50000 values"), "{rendered}");
+}
+
+/// Reads a file within 100 ms, in the best of five times since the machine does other things too, and within 10 MB of memory.
+#[track_caller]
+fn cheap(text: &str) -> Result<Parsed, Mistakes> {
+    let once = || {
+        let start = Instant::now();
+        let (parsed, peak) = crate::memory::peak(|| read(text));
+        (start.elapsed(), peak, parsed)
+    };
+    let (took, peak, parsed) = (0..5).map(|_| once()).min_by_key(|(took, ..)| *took).expect("five times");
+    assert!(took < Duration::from_millis(100), "took {took:?}");
+    assert!(peak < 10_000_000, "held {peak} bytes");
+    parsed
 }
 
 #[test]
 fn m1_the_same_bomb_with_merge_keys_and_long_texts() {
     let mut bomb = format!("app: bomb\nimage: ./x.wasm\nenv:\n  A: &a0 \"{}\"\nargs:\n", "x".repeat(500_000));
     (0..100).for_each(|_| bomb.push_str("  - *a0\n"));
-    let rendered = render(&read(bomb));
+    let rendered = render(&cheap(&bomb));
     assert!(rendered.contains("unfolds to more than"), "{rendered}");
     let mut bomb = String::from("app: bomb\nimage: ./x.wasm\nenv: &m0 { A: x }\n");
     for level in 1..40 {
         let keys: String = (0..100).map(|i| format!("K{level}_{i}: x, ")).collect();
         bomb.push_str(&format!("k{level}: &m{level} {{ {keys} <<: [*m{0}, *m{0}] }}\n", level - 1));
     }
-    let rendered = render(&read(bomb));
+    let rendered = render(&cheap(&bomb));
     assert!(rendered.contains("unfolds to more than"), "{rendered}");
 }
 

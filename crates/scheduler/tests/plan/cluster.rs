@@ -1,9 +1,9 @@
 //! A cluster of values: a store without disk, agents without instances, and the real plan and its real writes.
 
-use scheduler::app::object_name;
+mod people;
+
 use scheduler::kinds::{self, KINDS, Kind};
 use scheduler::model::{Key, LEASES, ObjectId, Resolution, Snapshot, Unit, read};
-use scheduler::names;
 use scheduler::objects::{Object, Write};
 use scheduler::plan::{Action, Plan, plan_units};
 use scheduler::reconcile::write::{Fresh, reads, writes};
@@ -275,141 +275,6 @@ impl Cluster {
     pub fn get(&self, kind: &'static Kind, name: &str) -> Option<&Object> {
         self.store.get(&id(kind, name))
     }
-
-    // What people and the API do.
-
-    pub fn node(&mut self, name: &str, memory: &str, labels: Value) {
-        self.put(json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels},
-            "status": {"capacity": {"memory": memory, "cpu": "4"}, "conditions": [{"type": "Ready", "status": "True"}]},
-        }));
-        self.lease(name);
-    }
-
-    pub fn lease(&mut self, node: &str) {
-        let turn = self.version;
-        self.put(json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node, "namespace": LEASES},
-            "spec": {"holderIdentity": node, "leaseTransitions": turn},
-        }));
-    }
-
-    pub fn service(&mut self, name: &str, selector: Value, owner: Option<Value>) {
-        self.put(json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": name, "namespace": NAMESPACE, "ownerReferences": owner.into_iter().collect::<Vec<_>>()},
-            "spec": {"selector": selector, "ports": [{"port": 80}]},
-        }));
-    }
-
-    /// The registry answers, for the `tries`th time, that there is no such tag.
-    pub fn refuse(&mut self, deployment: &str, tries: u32) {
-        let deployment = Key::new(NAMESPACE, deployment);
-        self.tell();
-        let typed = self.snapshot.deployments.get(&deployment).expect("the Deployment").template.text.clone();
-        let asked = (deployment.clone(), typed);
-        self.snapshot.resolutions.insert(asked, Resolution::Failed { why: "there is no such tag".into(), at: self.now, tries });
-        self.snapshot.mark(Unit::Deployment(deployment));
-    }
-
-    /// An Ingress that leads this host and path to `service`.
-    pub fn ingress(&mut self, name: &str, host: &str, path: &str, service: &str) {
-        let backend = json!({"service": {"name": service, "port": {"number": 80}}});
-        self.put(json!({
-            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": {"rules": [{"host": host, "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend}]}}]},
-        }));
-    }
-
-    /// A Deployment as `name` with these pods; `more` goes into its spec. Keeps its status.
-    pub fn deployment(&mut self, name: &str, replicas: u32, image: &str, memory: &str, owner: Option<(Value, Value)>, more: Value) {
-        let (owner, labels) = owner.unzip();
-        let labels = labels.unwrap_or_else(|| json!({"app": name}));
-        let mut object = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {
-                "name": name, "namespace": NAMESPACE, "labels": labels, "annotations": {names::ON_FAILURE: "rollback"},
-                "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
-            },
-            "spec": {
-                "replicas": replicas, "selector": {"matchLabels": labels}, "progressDeadlineSeconds": 60, "revisionHistoryLimit": 2,
-                "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {"containers": [{"name": name, "image": image, "resources": {"requests": {"memory": memory}}}]},
-                },
-            },
-        });
-        for (field, value) in more.as_object().into_iter().flatten() {
-            object["spec"][field] = value.clone();
-        }
-        if let Some(before) = self.get(&kinds::DEPLOYMENT, name) {
-            object["status"] = before.status().clone();
-            let revision = before.annotation(names::REVISION).unwrap_or("0").to_owned();
-            object["metadata"]["annotations"][names::REVISION] = json!(revision);
-        }
-        self.put(object);
-    }
-
-    /// One App with its services as `name: (replicas, image)`, expanded as the API does it.
-    pub fn app(&mut self, name: &str, services: &BTreeMap<String, (u32, String)>, rolled_back: Option<&str>) {
-        let spec: Value =
-            services.iter().map(|(s, (replicas, image))| (s.clone(), json!({"replicas": replicas, "image": image}))).collect();
-        let status = self.get(&kinds::APP, name).map(|app| app.status().clone()).unwrap_or(Value::Null);
-        let annotations = rolled_back.map(|why| json!({names::ROLLED_BACK: why})).unwrap_or(json!({}));
-        self.put(json!({
-            "apiVersion": "wctl.dev/v1", "kind": "App", "metadata": {"name": name, "namespace": NAMESPACE, "annotations": annotations},
-            "spec": {"services": spec}, "status": status,
-        }));
-        let app = self.get(&kinds::APP, name).expect("the App").clone();
-        let owner = app.controller_reference();
-        let generation = app.generation();
-        self.put(json!({
-            "apiVersion": "apps/v1", "kind": "ControllerRevision",
-            "metadata": {"name": format!("{name}-{generation}"), "namespace": NAMESPACE, "ownerReferences": [owner]},
-            "revision": generation, "data": {"spec": {"services": spec}},
-        }));
-        for (service, (replicas, image)) in services {
-            let full = object_name(name, service);
-            let labels = json!({names::APP: name, names::SERVICE: service});
-            self.service(&full, labels.clone(), Some(owner.clone()));
-            self.deployment(&full, *replicas, image, "64Mi", Some((owner.clone(), labels)), json!({}));
-        }
-    }
-
-    /// Whether the App is still the one that is to go back.
-    fn roll_back(&mut self, name: &str, generation: i64, to: i64, why: &str) -> bool {
-        if self.get(&kinds::APP, name).is_none_or(|app| app.generation() != generation) {
-            return false;
-        }
-        let old = self.get(&kinds::CONTROLLER_REVISION, &format!("{name}-{to}")).expect("the good revision is kept");
-        let service = |(name, spec): (&String, &Value)| {
-            (name.clone(), (spec["replicas"].as_u64().unwrap_or(0) as u32, spec["image"].as_str().unwrap_or("").to_owned()))
-        };
-        let services = old.0["data"]["spec"]["services"].as_object().into_iter().flatten().map(service).collect();
-        self.app(name, &services, Some(why));
-        true
-    }
-
-    /// Makes what the App stands for and is gone, if the App is still the one that is meant.
-    fn remake(&mut self, name: &str, generation: i64) -> bool {
-        let Some(app) = self.get(&kinds::APP, name).filter(|app| app.generation() == generation).cloned() else { return false };
-        let owner = app.controller_reference();
-        for (service, spec) in app.spec()["services"].as_object().into_iter().flatten() {
-            let full = object_name(name, service);
-            let labels = json!({names::APP: name, names::SERVICE: service});
-            if self.get(&kinds::SERVICE, &full).is_none() {
-                self.service(&full, labels.clone(), Some(owner.clone()));
-            }
-            if self.get(&kinds::DEPLOYMENT, &full).is_none() {
-                let (replicas, image) = (spec["replicas"].as_u64().unwrap_or(0) as u32, spec["image"].as_str().unwrap_or(""));
-                self.deployment(&full, replicas, image, "64Mi", Some((owner.clone(), labels)), json!({}));
-            }
-        }
-        true
-    }
-
-    // What agents do.
 
     pub fn report(&mut self, pod: &str, ready: bool, trouble: Option<(&str, &str)>) {
         let status = if ready { "True" } else { "False" };

@@ -6,6 +6,7 @@ mod apps;
 mod cluster;
 mod nodes;
 mod places;
+mod revisions;
 mod rollouts;
 mod routes;
 mod simulation;

@@ -122,3 +122,28 @@ fn a_port_of_a_node_goes_to_one_pod_and_the_next_waits_for_it() {
          --",
     );
 }
+
+#[test]
+fn a_pod_that_goes_gets_no_node_in_the_same_plan() {
+    check(
+        "node edge-1 100Mi
+         deploy web 3 web memory=60Mi
+         quietly
+         node edge-2 1Gi
+         deploy web 1 web memory=60Mi
+         plan
+         pods",
+        "delete pod web#1-8: scaled down
+         delete pod web#1-7: scaled down
+         replicaset web#1 revision 1 asks for 1: 1 pods, 0 ready, 0 available
+         event Scaled deployment web: web#1 goes from 3 to 1 pods
+         deployment web revision 1: 1 pods, 1 updated, 0 ready, 0 available, MinimumReplicasUnavailable, NewReplicaSetCreated
+         waiting deployment web: 0 of 1 pods are ready
+         look again at 1006s
+         --
+         web#1-6 on edge-1
+         web#1-7 on nowhere leaving
+         web#1-8 on nowhere leaving
+         --",
+    );
+}

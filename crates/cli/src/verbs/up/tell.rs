@@ -85,15 +85,22 @@ impl How<'_> {
     async fn alone(self, app: &Value) {
         let Some(handle) = self.handle else { return };
         let (namespace, name) = (namespace_of(app), name_of(app));
-        match (handle.expose(namespace, name).await, self.format) {
-            (Ok(address), LineFormat::Text) => {
+        let node::Exposed { address, instead_of } = match handle.expose(namespace, name).await {
+            Ok(exposed) => exposed,
+            Err(error) => return tracing::debug!("app {name} has no address of its own: {error}"),
+        };
+        if let Some(port) = instead_of {
+            let address = address.port();
+            print::warn(format_args!("port {port}, where app {name} alone answered until now, is taken; from now on it is {address}"));
+        }
+        match self.format {
+            LineFormat::Text => {
                 let note = print::dim("this app alone, whatever the host");
                 print::line(format_args!("{}   {note}", print::bold(format_args!("http://{address}/"))));
             }
-            (Ok(address), LineFormat::Json) => {
+            LineFormat::Json => {
                 print::record(&json!({"type": "alone", "namespace": namespace, "app": name, "url": format!("http://{address}/")}));
             }
-            (Err(error), _) => tracing::debug!("app {name} has no address of its own: {error}"),
         }
     }
 }

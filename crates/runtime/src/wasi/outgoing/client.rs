@@ -250,3 +250,26 @@ impl http_body::Body for Paused {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn h25_a_connection_goes_to_the_very_address_that_was_checked() {
+        // Outside the first time it is asked, and inside from then on.
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = asked.clone();
+        let lookup: Lookup = Arc::new(move |_| {
+            let address = if count.fetch_add(1, Ordering::Relaxed) == 0 { [1, 2, 3, 4] } else { [127, 0, 0, 1] };
+            Box::pin(async move { Ok(vec![SocketAddr::from((address, 0))]) })
+        });
+        let mut names = Checked { lookup, attempts: Arc::default() };
+        let name = || "turns.example".parse::<Name>().unwrap();
+        let found: Vec<_> = names.call(name()).await.unwrap().collect();
+        // This is all that the connector gets to know of the name.
+        assert_eq!((found, asked.load(Ordering::Relaxed)), (vec![SocketAddr::from(([1, 2, 3, 4], 0))], 1));
+        let again = names.call(name()).await.map(|_| ()).unwrap_err();
+        assert!(again.get_ref().is_some_and(|inner| inner.is::<Prohibited>()), "each connection's addresses are checked: {again}");
+    }
+}

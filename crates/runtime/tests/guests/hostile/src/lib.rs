@@ -81,6 +81,7 @@ impl Guest for Hostile {
                 answer(out, fields.len().to_string().as_bytes());
             }
             "/panic" => panic!("as asked"),
+            "/panic-env" => panic!("{}", std::env::var(query).unwrap_or_default()),
             "/exit" => wasip2::cli::exit::exit(if query == "0" { Ok(()) } else { Err(()) }),
             "/headers" => headers(out, query.parse().unwrap_or(40_000), 1),
             "/large-header" => headers(out, 1, 1 << 20),
@@ -274,11 +275,23 @@ fn hop(out: ResponseOutparam) {
     OutgoingBody::finish(body, None).expect("finishing");
 }
 
-/// `SCHEME|AUTHORITY|PATH` → the status and body, or the error.
+/// `SCHEME|AUTHORITY|PATH` and, if there is more, `|NAME|VALUE` of a field → the status and body, or the error. `%0d` and `%0a` are what they
+/// stand for.
 fn fetch(what: &str) -> String {
-    let parts: Vec<&str> = what.splitn(3, '|').collect();
-    let request = OutgoingRequest::new(Fields::new());
-    let scheme = if parts[0] == "https" { Scheme::Https } else { Scheme::Http };
+    let what = what.replace("%0d", "\r").replace("%0a", "\n");
+    let parts: Vec<&str> = what.splitn(5, '|').collect();
+    let fields = Fields::new();
+    if let [_, _, _, name, value] = parts[..]
+        && fields.append(name, value.as_bytes()).is_err()
+    {
+        return "error: unsettable".into();
+    }
+    let request = OutgoingRequest::new(fields);
+    let scheme = match parts[0] {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        other => Scheme::Other(other.to_owned()),
+    };
     let set = [
         request.set_method(&Method::Get),
         request.set_scheme(Some(&scheme)),

@@ -83,11 +83,22 @@ fn answer(bytes: Vec<u8>, after: After) -> Response {
 /// `SCHEME|AUTHORITY|PATH` → the status, or the error.
 async fn fetch(what: &str) -> String {
     use wasip3::http::types::Scheme;
-    let parts: Vec<&str> = what.splitn(3, '|').collect();
+    let what = what.replace("%0d", "\r").replace("%0a", "\n");
+    let parts: Vec<&str> = what.splitn(5, '|').collect();
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     drop(trailers);
-    let (request, _sent) = Request::new(Fields::new(), None, trailers_reader, None);
-    let scheme = if parts[0] == "https" { Scheme::Https } else { Scheme::Http };
+    let fields = Fields::new();
+    if let [_, _, _, name, value] = parts[..]
+        && fields.append(name, value.as_bytes()).is_err()
+    {
+        return "error: unsettable".into();
+    }
+    let (request, _sent) = Request::new(fields, None, trailers_reader, None);
+    let scheme = match parts[0] {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        other => Scheme::Other(other.to_owned()),
+    };
     let set = [
         request.set_scheme(Some(&scheme)),
         request.set_authority(Some(parts[1])),
