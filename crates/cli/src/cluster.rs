@@ -12,7 +12,7 @@ use http::{Method, Request, header};
 use scheduler::kinds::Kind;
 use serde_json::Value;
 
-pub use error::{Refused, code};
+pub use error::{Refused, code, no_namespace};
 pub use wait::{Deadline, Until};
 
 /// What `kubectl` asks for when it wants columns made by the server.
