@@ -60,6 +60,9 @@ async fn an_app_is_deployed_changed_scaled_taken_back_and_deleted() {
     machine.ok(&["get", "ns", "acc"]);
     assert!(machine.ok(&["status"]).contains("2/2"));
     assert_eq!(machine.json(&["status", "hello"])["status"]["phase"], "Ready");
+    let described = machine.json(&["describe", "hello"]);
+    assert!(described["kind"] == "App" && described["events"][0]["involvedObject"].is_object(), "{described:#}");
+    assert_eq!(machine.json(&["describe", "pods"])["items"].as_array().unwrap().len(), 2);
     for args in [
         &["describe", "hello"][..],
         &["describe", "pods"],
@@ -239,6 +242,10 @@ fn a_watch_goes_on_with_each_change_under_the_same_columns() {
     let name = whole.prints("pod/hello-").trim_start_matches("pod/").to_owned();
     assert!(running.starts_with(&name), "{running}");
     events.prints("Started");
+    // Programs get those that were as they get those to come.
+    let objects = start(&["events", "-w", "-o", "json"]);
+    objects.prints("\"kind\": \"Event\"");
+    assert!(!objects.everything().contains("\"items\""), "{}", objects.everything());
     machine.ok(&["delete", "app", "hello", "--wait"]);
     pods.prints("(gone)");
     let (logs, again) = (start(&["logs", "-f", "hello"]), start(&["get", "pods", "nowhere", "-w"]));
@@ -275,6 +282,8 @@ fn files_are_merged_come_from_stdin_and_are_one_kind() {
     assert!(machine.fails(&["deploy", &maps, &first]).contains("no Kubernetes object"));
     assert_eq!(machine.json(&["get", "cm"])["items"], Value::Array(vec![]), "nothing is half applied");
     assert_eq!(machine.ok(&["deploy", &maps]), "configmap a is made\nconfigmap b is made\n");
+    let list = machine.json(&["deploy", &maps]);
+    assert!(list["kind"] == "List" && list["items"][1]["metadata"]["name"] == "b", "{list:#}");
     assert_eq!(machine.ok(&["delete", "-f", &maps]), "configmap b is deleted\nconfigmap a is deleted\n");
     let compose = input(&machine, &["deploy", "-"], "services:\n  web: { image: nginx }\n");
     assert!(one_sentence(&compose).starts_with("error: stdin is a Compose file"), "{}", stderr(&compose));

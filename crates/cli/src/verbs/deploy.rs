@@ -187,9 +187,18 @@ async fn objects(cluster: &Cluster, list: Vec<Object>, how: How) -> Result<Vec<V
             _ if how.says() => {
                 print::line(format_args!("{} {}{}", said(object), before.word(), if how.dry_run { " (dry run)" } else { "" }))
             }
-            format => printed(&now, format)?,
+            // A later one may be refused, and this one is told then.
+            Some(Format::Name) => printed(&now, how.format)?,
+            _ => {}
         }
         written.push(now);
+    }
+    match (how.format, &written[..]) {
+        (Some(Format::Json | Format::Yaml), [one]) => printed(one, how.format)?,
+        (Some(format @ (Format::Json | Format::Yaml)), all) => {
+            print::value(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": all}), format)?;
+        }
+        _ => {}
     }
     if let Some(deadline) = how.wait {
         for object in list.iter().filter(|object| *object.kind == kinds::DEPLOYMENT) {

@@ -133,6 +133,11 @@ impl Lines {
     pub fn prints(&self, text: &str) -> String {
         self.printed.await_line(text)
     }
+
+    /// All that was printed so far.
+    pub fn everything(&self) -> String {
+        self.printed.lines.lock().unwrap().join("\n")
+    }
 }
 
 impl Drop for Lines {
@@ -176,7 +181,7 @@ impl Process {
 
     /// All that was printed so far.
     pub fn everything(&self) -> String {
-        self.lines.printed.lines.lock().unwrap().join("\n")
+        self.lines.everything()
     }
 }
 
