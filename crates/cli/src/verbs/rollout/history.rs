@@ -179,7 +179,8 @@ mod tests {
     fn what_changed_is_told_by_keys() {
         let whole = Part { app: "shop".into(), service: None };
         let one = Part { service: Some("cart".into()), ..whole.clone() };
-        let before = json!({"services": {"user": {"image": "a", "typed": "x", "replicas": 1, "uses": {}}, "old": {}}, "rollout": {"surge": 1}});
+        let before =
+            json!({"services": {"user": {"image": "a", "typed": "x", "replicas": 1, "uses": {}}, "old": {}}, "rollout": {"surge": 1}});
         let now = json!({"services": {"user": {"image": "b", "typed": "y", "replicas": 2, "env": {"A": "b"}}, "cart": {}}, "rollout": {"surge": 2}});
         assert_eq!(changed(&before, &now, &whole), "cart: new; user: image, env, uses; old: gone; rollout");
         assert_eq!(changed(&before, &now, &one), "cart: new; rollout");

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_revision_that_failed_is_passed_over() {
-        let mut revisions = history(&[spec("a1", 1, "b1"), spec("a2", 1, "b1"), spec("bad", 1, "b1"), spec("bad", 4, "b1"), spec("a2", 4, "b1")]);
+        let mut revisions =
+            history(&[spec("a1", 1, "b1"), spec("a2", 1, "b1"), spec("bad", 1, "b1"), spec("bad", 4, "b1"), spec("a2", 4, "b1")]);
         revisions[3]["metadata"]["annotations"] = json!({names::FAILED: "a was not ready in time"});
         assert_eq!(newest_other(&spec("a2", 4, "b1"), &revisions, None), Some((spec("a1", 4, "b1"), 1)));
         assert_eq!(newest_other(&spec("a2", 4, "b1"), &revisions[1..], None), None);
