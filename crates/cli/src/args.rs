@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod artifacts;
 mod change;
+mod environment;
 mod look;
 mod machine;
 mod value;
@@ -32,17 +33,17 @@ pub struct Cli {
 /// Options that every verb takes.
 #[derive(Debug, Clone, Args)]
 pub struct Globals {
-    /// Folder for state, credentials and compiled code [default: ~/.wctl]
-    #[arg(long, global = true, value_name = "DIR", env = "WCTL_DATA", help_heading = "Everywhere")]
+    /// Folder for state, credentials and compiled code [default: ~/.wctl] [env: WCTL_DATA]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
     pub data: Option<PathBuf>,
-    /// Address of the API: where a server listens, where other verbs find it [default: 127.0.0.1:6443]
-    #[arg(long, global = true, value_name = "ADDR", env = "WCTL_API", value_parser = address, help_heading = "Everywhere")]
+    /// Address of the API: where a server listens, where other verbs find it [default: 127.0.0.1:6443] [env: WCTL_API]
+    #[arg(long, global = true, value_name = "ADDR", value_parser = address, help_heading = "Everywhere")]
     pub api: Option<String>,
-    /// Address of the gateway [default: 127.0.0.1:8080]
-    #[arg(long, global = true, value_name = "ADDR", env = "WCTL_HTTP", value_parser = address, help_heading = "Everywhere")]
+    /// Address of the gateway [default: 127.0.0.1:8080] [env: WCTL_HTTP]
+    #[arg(long, global = true, value_name = "ADDR", value_parser = address, help_heading = "Everywhere")]
     pub http: Option<String>,
-    /// Namespace to work in [default: the file's, else the kubeconfig's, else "default"]
-    #[arg(short, long, global = true, value_name = "NAME", env = "WCTL_NAMESPACE", help_heading = "Everywhere")]
+    /// Namespace to work in [default: the file's, else the kubeconfig's, else "default"] [env: WCTL_NAMESPACE]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = "Everywhere")]
     pub namespace: Option<String>,
     /// Say more of what happens inside; twice for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Everywhere")]

@@ -16,7 +16,7 @@ use kube::core::Status;
 use scheduler::kinds::Kind;
 use serde_json::Value;
 
-pub use error::{Refused, code};
+pub use error::{Refused, code, no_namespace};
 pub use wait::{Deadline, Until};
 
 use steady::Steady;

@@ -5,13 +5,14 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use scheduler::app::{self, AppFile, Parsed, Source};
+use scheduler::app::{self, AppFile, Mistake, Mistakes, Parsed, Source};
 use scheduler::kinds::Kind;
 use serde_json::Value;
 
 use crate::args;
 use crate::cluster::{Cluster, name_of};
 use crate::exit::Usage;
+use crate::ship::there;
 
 /// The largest file that is read; what makes sense of it has smaller bounds of its own.
 const LARGEST: u64 = 4 << 20;
@@ -79,9 +80,17 @@ pub fn parse(paths: &[PathBuf]) -> Result<Documents> {
     // As in Compose: all paths start from the first file's folder, and `.env` lies beside it.
     let base = paths.first().and_then(|path| path.parent()).map(Path::to_owned).filter(|path| !path.as_os_str().is_empty());
     let base = base.unwrap_or_else(|| PathBuf::from("."));
-    let variables = dotenv(&base)?;
+    let (variables, unread) = match dotenv(&base) {
+        Ok(variables) => (variables, None),
+        Err(error) => (BTreeMap::new(), Some(error.downcast::<Mistakes>()?)),
+    };
     let lookup = |name: &str| std::env::var(name).ok().or_else(|| variables.get(name).cloned());
-    match app::parse(&sources, &lookup)? {
+    let parsed = app::parse(&sources, &lookup);
+    if unread.is_some() || parsed.is_err() {
+        let named = app::named_here(&sources, &lookup);
+        return Err(all(unread, parsed.err(), there::beside_mistakes(&base, &named)).into());
+    }
+    match parsed? {
         Parsed::App(file) => Ok(Documents::App(Box::new(App { file: *file, base }))),
         Parsed::Kubernetes(_) => objects(&sources).map(Documents::Objects),
         Parsed::Compose => bail!(
@@ -89,6 +98,21 @@ pub fn parse(paths: &[PathBuf]) -> Result<Documents> {
             sources.first().map(|source| source.name.as_str()).unwrap_or_default()
         ),
     }
+}
+
+/// The mistakes of `.env`, then those of the files and of what they name, by where they stand.
+fn all(env: Option<Mistakes>, files: Option<Mistakes>, named: Vec<Mistake>) -> Mistakes {
+    let lacks = env.is_some();
+    let mut rest: Vec<Mistake> = files.into_iter().flat_map(|mistakes| mistakes.0).chain(named).collect();
+    // Whether a variable is set is not known where the file that sets it could not be read.
+    rest.retain(|mistake| !(lacks && mistake.message.starts_with("the variable ")));
+    let file = |mistake: &Mistake| mistake.place.as_ref().map(|place| place.file.clone());
+    let order: Vec<_> = rest.iter().map(file).collect();
+    rest.sort_by_key(|mistake| {
+        let which = order.iter().position(|known| *known == file(mistake));
+        (which, mistake.place.as_ref().map(|place| (place.line, place.column)))
+    });
+    Mistakes(env.into_iter().flat_map(|mistakes| mistakes.0).chain(rest).collect())
 }
 
 /// What lies in a file, or comes on stdin.
@@ -174,6 +198,27 @@ mod tests {
         paths.truncate(1);
         let Documents::App(app) = parse(&paths).unwrap() else { panic!("no app") };
         assert_eq!(app.file.services["a"].origin.typed(), "ghcr.io/x/y:1");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_whatever_file_they_are_in() {
+        let app =
+            "app: t\nreplicas: ${N}\nservices:\n  a: { image: ./a.wasm, replcas: 3 }\n  b: { image: ./core.wasm }\n  c: { build: ./c }\n";
+        let (_folder, mut paths) = written(&[("t.yaml", app), (".env", "N=${NOPE}\nbad line\n"), ("core.wasm", "\0asm\u{1}\0\0\0")]);
+        paths.truncate(1);
+        let told = parse(&paths).err().unwrap().to_string();
+        let heads: Vec<&str> = told.lines().filter(|line| line.contains(".yaml:") || line.contains(".env:")).collect();
+        let want = [
+            ".env:1:1: the variable NOPE is not set",
+            ".env:2:1: this line is not NAME=value",
+            "t.yaml:2:1: `replicas` belongs to a service",
+            "t.yaml:4:15: there is no file",
+            "t.yaml:4:25: ",
+            "t.yaml:5:15: ",
+            "t.yaml:6:15: the folder to build for c",
+        ];
+        assert!(heads.len() == want.len() && heads.iter().zip(want).all(|(head, want)| head.contains(want)), "{told}");
+        assert!(heads[5].contains("core WebAssembly module"), "{told}");
     }
 
     #[test]

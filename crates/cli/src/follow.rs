@@ -56,7 +56,9 @@ fn judge(app: &Value, generation: i64) -> Until<End> {
         // The server rolls back by writing the old spec as a newer generation, and says so there.
         _ if now > generation => match app["metadata"]["annotations"][ROLLED_BACK].as_str() {
             Some(why) => Until::Done(End::Failed(because("was rolled back", why))),
-            None => Until::Done(End::Failed("was changed by someone else meanwhile".to_owned())),
+            None => Until::Done(End::Failed(
+                "was changed by someone else meanwhile; run this again if what you asked for shall count".to_owned(),
+            )),
         },
         "Ready" => Until::Done(End::Ready),
         _ => Until::NotYet,

@@ -15,6 +15,9 @@ pub const API: &str = "127.0.0.1:6443";
 /// Where a gateway listens, unless it is told otherwise.
 pub const HTTP: &str = "127.0.0.1:8080";
 
+/// Where in the folder the server keeps what was deployed.
+pub const STATE: &str = "store/state.redb";
+
 /// A data folder; it need not exist.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -84,6 +87,12 @@ impl Home {
             restrict(&self.path)
         };
         make().with_context(|| format!("making the data folder {}; name another with --data", self.path.display()))
+    }
+
+    /// Whether it has the artifacts of a cluster, but not what was deployed of them.
+    pub fn lost_state(&self) -> bool {
+        let artifacts = || fs::read_dir(self.path.join("registry/blobs/sha256")).is_ok_and(|mut found| found.next().is_some());
+        matches!(self.path.join(STATE).try_exists(), Ok(false)) && artifacts()
     }
 
     /// What runs on the folder; `None` if nothing does.

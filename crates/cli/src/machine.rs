@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Globals;
 use crate::cluster::Cluster;
 use crate::home::{self, Home, Running};
-use crate::registry;
+use crate::{print, registry};
 
 /// A server that runs in this process.
 pub struct Control {
@@ -41,7 +41,14 @@ pub async fn control<T>(globals: &Globals, home: &Home, listener: TcpListener, w
     let url = format!("https://{}", home::reachable(&listener)?);
     let mut config = server::Config::new(&home.path);
     config.registries = registry::options(globals)?;
+    let lost = home.lost_state();
     let server = Server::open(config).await?;
+    if lost {
+        let (folder, state) = (home.path.display(), home::STATE);
+        print::warn(format_args!(
+            "{folder} has artifacts but no state ({state} is missing), so it starts as an empty cluster: restore that file, or deploy anew"
+        ));
+    }
     home.forget();
     let kubeconfig = server.kubeconfig(&url);
     home.write("kubeconfig", kubeconfig.as_bytes())?;

@@ -22,12 +22,11 @@ mod verbs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 
 use args::{Cli, Globals, Verb};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     if let Verb::CompileChild { args } = &cli.verb {
         return runtime::cache::compile_child(args);
     }
@@ -84,7 +83,7 @@ async fn verb(globals: &Globals, verb: Verb) -> Result<()> {
 fn trace(verbose: u8) {
     let default = match verbose {
         // What the client library finds worth an error, we say ourselves or try again.
-        0 => "error,kube_client=off",
+        0 => "error,kube_client=off,rustls_platform_verifier=off",
         1 => "warn,wctl=info,scheduler=info,runtime=info,artifact=info",
         _ => "info,wctl=debug,scheduler=debug,runtime=debug,artifact=debug",
     };

@@ -12,10 +12,10 @@ use artifact::pack::Packed;
 use artifact::registry::{Failure, Kind};
 use artifact::{Reference, inspect, registry};
 use bytes::Bytes;
-use scheduler::app::{AppSpec, Locked, Origin};
+use scheduler::app::{AppSpec, Locked, Mistakes, Origin};
 
 use crate::files::App;
-use crate::print::Progress;
+use crate::print::{Progress, chain};
 use crate::toolchain::{self, Recipe};
 
 /// The largest component that is read.
@@ -32,16 +32,16 @@ pub enum Component {
 /// Builds what is to be built and packs it; looks at no registry.
 pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
     there::check(app)?;
-    let mut components = BTreeMap::new();
+    let mut components = files_of(app)?;
     for (name, service) in &app.file.services {
         let component = match &service.origin {
             Origin::Reference(text) => Component::Remote(text.parse().with_context(|| format!("reading the image of {name}"))?),
-            Origin::File(path) => local(beside(app, path)).with_context(|| format!("reading the image of {name}"))?,
-            Origin::Files(folder) => files(beside(app, folder)).with_context(|| format!("reading the files of {name}"))?,
+            Origin::File(_) => continue,
+            Origin::Files(folder) => files(beside(&app.base, folder)).with_context(|| format!("reading the files of {name}"))?,
             Origin::Build(build) => {
                 let recipe = Recipe {
                     service: name.clone(),
-                    folder: beside(app, &build.path),
+                    folder: beside(&app.base, &build.path),
                     command: build.command.clone(),
                     output: build.output.as_ref().map(PathBuf::from),
                 };
@@ -53,9 +53,23 @@ pub async fn components(app: &App) -> Result<BTreeMap<String, Component>> {
     Ok(components)
 }
 
-/// A path of an app file, from the folder that it starts from; without the `./` in its midst.
-fn beside(app: &App, path: impl AsRef<Path>) -> PathBuf {
-    let joined: PathBuf = app.base.join(path).components().filter(|part| *part != std::path::Component::CurDir).collect();
+/// The components that lie ready; all that are broken are told at once, and before anything is built.
+fn files_of(app: &App) -> Result<BTreeMap<String, Component>> {
+    let (mut components, mut broken) = (BTreeMap::new(), Vec::new());
+    for (name, service) in &app.file.services {
+        let Origin::File(path) = &service.origin else { continue };
+        match local(beside(&app.base, path)) {
+            Ok(component) => drop(components.insert(name.clone(), component)),
+            Err(error) => broken.push(there::mistake(app.file.origins.get(name).cloned(), chain(&error))),
+        }
+    }
+    broken.sort_by(|a, b| a.place.cmp(&b.place));
+    if broken.is_empty() { Ok(components) } else { Err(Mistakes(broken).into()) }
+}
+
+/// A path of an app file, from the folder `base` that it starts from; without the `./` in its midst.
+fn beside(base: &Path, path: impl AsRef<Path>) -> PathBuf {
+    let joined: PathBuf = base.join(path).components().filter(|part| *part != std::path::Component::CurDir).collect();
     if joined.as_os_str().is_empty() { PathBuf::from(".") } else { joined }
 }
 

@@ -69,6 +69,17 @@ fn a_stale_run_json_fools_nobody() {
     machine.down();
 }
 
+#[test]
+fn a_state_that_is_gone_is_told() {
+    let mut machine = Machine::up(&[]);
+    assert!(!machine.everything().contains("no state"), "{}", machine.everything());
+    machine.ok(&["push", component("hello").to_str().unwrap(), "hello:1"]);
+    machine.down();
+    std::fs::remove_file(machine.data.join("store/state.redb")).unwrap();
+    let machine = machine.again(&[]);
+    machine.prints("has artifacts but no state (store/state.redb is missing), so it starts as an empty cluster");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn server_and_node_run_apart() {
     let home = tempfile::tempdir().unwrap();

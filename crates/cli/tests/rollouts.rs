@@ -25,6 +25,18 @@ fn one_service_goes_back_and_the_other_stays() {
     assert_eq!(runs(), ["v1", "v1"]);
     assert!(!machine.ok(&["rollout", "history", "two/a"]).contains("b="));
     assert!(machine.fails(&["rollout", "undo", "two/c"]).contains("no service c"));
+
+    // The numbers that verbs name are those of the list, whatever was scaled in between.
+    let said = std::fs::read_to_string(&file).unwrap().replace("b.localhost }", "b.localhost, replicas: 2 }");
+    std::fs::write(&file, said.replace("N: v2", "N: v1")).unwrap();
+    let deployed = machine.ok(&["deploy", path, "--wait"]);
+    let revision = machine.json(&["get", "app", "two"])["metadata"]["generation"].to_string();
+    assert!(deployed.contains(&format!("(revision {revision})")), "{deployed}");
+    machine.ok(&["rollout", "restart", "two/a", "--wait"]);
+    let history = machine.ok(&["rollout", "history", "two"]);
+    let last = history.lines().last().unwrap();
+    assert!(last.starts_with(&format!("{revision} ")) && last.contains("a: env") && last.contains("current"), "{history}");
+    assert!(last.contains("restarted in part "), "{history}");
 }
 
 #[test]
@@ -41,6 +53,14 @@ fn a_rollout_that_was_rolled_back_says_why() {
     std::fs::write(&file, probed("/nope")).unwrap();
     let sentence = machine.fails(&["deploy", file.to_str().unwrap(), "--wait"]);
     assert!(sentence.contains("rolled back") && sentence.contains("/nope answered 404"), "{sentence}");
+    // What failed is marked, and only whoever names it goes back to it.
+    let history = machine.ok(&["rollout", "history", "m"]);
+    let rows: Vec<&str> = history.lines().collect();
+    assert!(rows.len() == 4 && rows[2].starts_with("2 ") && rows[2].contains("m: probe") && rows[2].ends_with("failed"), "{history}");
+    assert!(rows[3].starts_with("3 ") && rows[3].contains("current"), "{history}");
+    let nowhere = machine.fails(&["rollout", "undo", "m"]);
+    assert!(nowhere.contains("but 2, which failed (`--to-revision 2` goes there)"), "{nowhere}");
+    assert!(machine.ok(&["rollout", "undo", "m", "--to-revision", "2"]).contains("goes back to revision 2"));
 }
 
 #[tokio::test]

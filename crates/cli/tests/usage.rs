@@ -45,6 +45,17 @@ fn wrong_usage_is_2_and_help_is_0() {
         ended(&output, if talks { 1 } else { 2 });
         assert!(!stderr(&output).contains("panicked"));
     }
+    // A variable that is empty is none, and hidden verbs are offered to nobody.
+    let home = tempfile::tempdir().unwrap();
+    let output = wctl().env("WCTL_DATA", "").env("WCTL_API", "").env("HOME", home.path()).args(["get", "pods"]).output().unwrap();
+    ended(&output, 1);
+    assert!(one_sentence(&output).contains("there is no server yet"), "{}", stderr(&output));
+    let output = wctl().env("WCTL_DATA", home.path()).env("WCTL_API", "nowhere").args(["get", "pods"]).output().unwrap();
+    ended(&output, 2);
+    assert!(one_sentence(&output).contains("WCTL_API"), "{}", stderr(&output));
+    let output = wctl().env("WCTL_DATA", home.path()).output().unwrap();
+    ended(&output, 2);
+    assert!(stderr(&output).contains("rollout") && !stderr(&output).contains("compile-child"), "{}", stderr(&output));
     for args in [&["--help"][..], &["--version"], &["deploy", "--help"], &["completion", "bash"]] {
         let output = run(args);
         ended(&output, 0);
@@ -145,6 +156,21 @@ fn all_missing_components_are_told_before_anything_starts() {
         assert!(text.contains("t.yaml:3:15: there is no file") && text.contains("t.yaml:4:15: the folder to build for b"), "{text}");
         assert!(text.contains("  3 |   a: { image: ./a.wasm }"), "{text}");
     }
+    // Broken ones too, and with a mistyped key beside them.
+    std::fs::write(home.path().join("a.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    std::fs::write(home.path().join("c.wasm"), b"\0asm\x0d\0\x01\0junk").unwrap();
+    std::fs::create_dir(home.path().join("b")).unwrap();
+    let services = "app: t\nservices:\n  a: { image: ./a.wasm }\n  c: { image: ./c.wasm }\n";
+    std::fs::write(&file, services).unwrap();
+    let built = |told: &[&str]| {
+        let output = wctl().arg("build").arg(&file).output().unwrap();
+        ended(&output, 1);
+        let text = stderr(&output);
+        assert!(told.iter().all(|told| text.contains(told)), "{text}");
+    };
+    built(&["t.yaml:3:15: ", "core WebAssembly module", "t.yaml:4:15: ", "the component is damaged at byte"]);
+    std::fs::write(&file, format!("{services}  d: {{ build: ./nowhere, replcas: 1 }}\n")).unwrap();
+    built(&["t.yaml:3:15: ", "t.yaml:4:15: ", "t.yaml:5:15: the folder", "t.yaml:5:26: "]);
     assert!(!data.exists(), "nothing is half done");
 }
 

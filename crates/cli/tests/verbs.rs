@@ -5,7 +5,7 @@ mod common;
 use std::io::Write;
 use std::process::Stdio;
 
-use common::{Machine, component, ended, one_sentence, stderr, stdout, wctl};
+use common::{Machine, component, ended, one_sentence, stderr, stdout};
 use serde_json::Value;
 
 fn hello(replicas: u32) -> String {
@@ -47,8 +47,22 @@ async fn an_app_is_deployed_changed_scaled_taken_back_and_deleted() {
     assert!(machine.ok(&["get", "all", "-A"]).contains("pod/hello-"));
     assert!(machine.ok(&["ps"]).contains("hello-"));
     assert_eq!(machine.json(&["get", "pods", "-l", "wctl.dev/app=nonsense"])["items"], Value::Array(vec![]));
+    for malformed in [&["get", "pods", "-l", "=bad"][..], &["get", "pods", "--field-selector", "foo=bar"]] {
+        let output = machine.command(malformed).output().unwrap();
+        ended(&output, 2);
+        assert!(one_sentence(&output).contains("selector"), "{}", stderr(&output));
+    }
+    let nowhere = machine.fails(&["-n", "acc", "deploy", path]);
+    assert!(nowhere.contains("there is no namespace acc; make it with `echo '{\"apiVersion\""), "{nowhere}");
+    assert!(machine.fails(&["delete", "ns", "acc"]).ends_with("there is no namespace acc"));
+    let made = input(&machine, &["deploy", "-"], nowhere.split('\'').nth(1).unwrap());
+    ended(&made, 0);
+    machine.ok(&["get", "ns", "acc"]);
     assert!(machine.ok(&["status"]).contains("2/2"));
     assert_eq!(machine.json(&["status", "hello"])["status"]["phase"], "Ready");
+    let described = machine.json(&["describe", "hello"]);
+    assert!(described["kind"] == "App" && described["events"][0]["involvedObject"].is_object(), "{described:#}");
+    assert_eq!(machine.json(&["describe", "pods"])["items"].as_array().unwrap().len(), 2);
     for args in [
         &["describe", "hello"][..],
         &["describe", "pods"],
@@ -228,6 +242,10 @@ fn a_watch_goes_on_with_each_change_under_the_same_columns() {
     let name = whole.prints("pod/hello-").trim_start_matches("pod/").to_owned();
     assert!(running.starts_with(&name), "{running}");
     events.prints("Started");
+    // Programs get those that were as they get those to come.
+    let objects = start(&["events", "-w", "-o", "json"]);
+    objects.prints("\"kind\": \"Event\"");
+    assert!(!objects.everything().contains("\"items\""), "{}", objects.everything());
     machine.ok(&["delete", "app", "hello", "--wait"]);
     pods.prints("(gone)");
     let (logs, again) = (start(&["logs", "-f", "hello"]), start(&["get", "pods", "nowhere", "-w"]));
@@ -264,6 +282,8 @@ fn files_are_merged_come_from_stdin_and_are_one_kind() {
     assert!(machine.fails(&["deploy", &maps, &first]).contains("no Kubernetes object"));
     assert_eq!(machine.json(&["get", "cm"])["items"], Value::Array(vec![]), "nothing is half applied");
     assert_eq!(machine.ok(&["deploy", &maps]), "configmap a is made\nconfigmap b is made\n");
+    let list = machine.json(&["deploy", &maps]);
+    assert!(list["kind"] == "List" && list["items"][1]["metadata"]["name"] == "b", "{list:#}");
     assert_eq!(machine.ok(&["delete", "-f", &maps]), "configmap b is deleted\nconfigmap a is deleted\n");
     let compose = input(&machine, &["deploy", "-"], "services:\n  web: { image: nginx }\n");
     assert!(one_sentence(&compose).starts_with("error: stdin is a Compose file"), "{}", stderr(&compose));
@@ -314,76 +334,4 @@ fn m12_a_route_belongs_to_one_app() {
     std::fs::write(&file, hello(1).replace("app: hello", "app: other")).unwrap();
     let sentence = machine.fails(&["deploy", file.to_str().unwrap()]);
     assert!(sentence.contains("hello.localhost") && sentence.contains("hello"), "{sentence}");
-}
-
-#[test]
-fn kubeconfig_names_the_server_unless_a_folder_is_named() {
-    let machine = Machine::up(&[]);
-    let home = tempfile::tempdir().unwrap();
-    let elsewhere = |args: &[&str]| {
-        let mut command = wctl();
-        command.env("KUBECONFIG", machine.data.join("kubeconfig")).env("HOME", home.path()).args(args).output().unwrap()
-    };
-    let output = elsewhere(&["get", "nodes", "-o", "name"]);
-    ended(&output, 0);
-    assert!(stdout(&output).starts_with("node/"), "{}", stdout(&output));
-    let file = home.path().join("app.yaml");
-    std::fs::write(&file, hello(1)).unwrap();
-    let output = elsewhere(&["deploy", "--wait", file.to_str().unwrap()]);
-    ended(&output, 0);
-    // The gateway of another folder is none of this one's business.
-    assert!(stdout(&output).contains("http://hello.localhost/\n"), "{}", stdout(&output));
-    let folder = home.path().join("folder");
-    let output = elsewhere(&["--data", folder.to_str().unwrap(), "get", "nodes"]);
-    ended(&output, 1);
-    assert!(one_sentence(&output).contains("there is no server yet"), "{}", stderr(&output));
-    let output = elsewhere(&["--namespace", "elsewhere", "status"]);
-    ended(&output, 0);
-    assert!(stderr(&output).contains("no apps in namespace elsewhere"), "{}", stderr(&output));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_ours_is_never_written_to() {
-    // Anything that answers HTTP will do: it is asked for its version, and gets nothing else.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
-    let log = asked.clone();
-    tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let log = log.clone();
-            tokio::spawn(async move {
-                let mut buffer = vec![0; 8192];
-                while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                    let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
-                    log.lock().unwrap().push(text.lines().next().unwrap_or_default().to_owned());
-                    let body = "{\"major\":\"1\",\"minor\":\"33\",\"platform\":\"linux/amd64\"}";
-                    let answer =
-                        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                }
-            });
-        }
-    });
-    let home = tempfile::tempdir().unwrap();
-    let kubeconfig = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters: [{{name: a, cluster: {{server: 'http://{address}'}}}}]\nusers: [{{name: a, user: {{token: t}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n"
-    );
-    std::fs::write(home.path().join("kubeconfig"), kubeconfig).unwrap();
-    let app = home.path().join("app.yaml");
-    std::fs::write(&app, hello(1)).unwrap();
-    for args in
-        [&["deploy", app.to_str().unwrap()][..], &["delete", "app", "x"], &["scale", "x", "--replicas", "1"], &["rollout", "restart", "x"]]
-    {
-        let output = wctl().arg("--data").arg(home.path()).args(args).output().unwrap();
-        ended(&output, 1);
-        let sentence = one_sentence(&output);
-        assert!(sentence.contains("not a wctl server"), "{args:?}: {sentence}");
-    }
-    let only = asked.lock().unwrap().clone();
-    assert!(!only.is_empty() && only.iter().all(|line| line.starts_with("GET /version")), "{only:?}");
-    let output = wctl().arg("--data").arg(home.path()).args(["logs", "x"]).output().unwrap();
-    ended(&output, 1);
-    assert!(one_sentence(&output).contains("is it a wctl server?") && stdout(&output).is_empty(), "{}", stdout(&output));
 }

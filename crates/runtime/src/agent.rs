@@ -132,7 +132,8 @@ impl Agent {
         let before = before.filter(|before| *before != uid);
         // It is seen twice before it is here when a list is broken off.
         if let Some(new) = pod.new.take().filter(|_| !self.pods.contains_key(&uid)) {
-            self.pods.insert(uid.clone(), Box::new(Here::new(key.clone(), uid.clone(), *new, &self.host)));
+            let here = Here::new(key.clone(), uid.clone(), *new, &self.host, self.now());
+            self.pods.insert(uid.clone(), Box::new(here));
             self.names.insert(key, uid.clone());
         }
         before.into_iter().chain([uid]).collect()

@@ -25,8 +25,6 @@ mod tree;
 mod variables;
 pub mod word;
 
-use std::collections::BTreeMap;
-
 pub use diff::{Change, Diff, Sort, diff};
 pub use expand::expand;
 pub use file::{AppFile, Build, Limits, Locked, Origin, Place, Probe, Restart, Sandbox, ServiceFile, Settings, Uses, Volume};
@@ -132,19 +130,44 @@ pub fn parse(sources: &[Source], lookup: &Lookup) -> Result<Parsed, Mistakes> {
     rules::check(&app, app.get("app").and_then(Node::text), true, &mut found);
     found.done()?;
     let mut file = AppFile::of_checked(checked.unwrap_or_default()).map_err(|error| Mistakes::unread("app", &error.to_string()))?;
-    file.origins = origins(&app, &texts);
+    file.origins = origins(&app, &texts).into_iter().map(|(service, _, place)| (service, place)).collect();
     Ok(Parsed::App(Box::new(file)))
 }
 
-/// Where each service's image, or the folder to build it from, is written.
-fn origins(app: &Node, texts: &[Text]) -> BTreeMap<String, FilePlace> {
-    let place = |service: &Node| {
-        let origin = service.get("image").or_else(|| service.get("build"))?;
-        let at = origin.get("path").unwrap_or(origin).at?;
-        texts.get(at.file).map(|text| text.place(at.start, at.end))
+/// What of this machine the services are made from, and where that is written, in files that may well have mistakes: those of
+/// the files and those of what they name are best told together.
+pub fn named_here(sources: &[Source], lookup: &Lookup) -> Vec<(String, Origin, FilePlace)> {
+    let texts: Vec<Text> = sources.iter().filter_map(|source| Text::of(source).ok()).collect();
+    // These are told by `parse`.
+    let mut found = Found::new(&texts);
+    let Some(mut files) = documents(&mut found) else { return Vec::new() };
+    if kubernetes(&files, &mut found).is_some() {
+        return Vec::new();
+    }
+    let Some(mut app) = one(&mut files, &mut found) else { return Vec::new() };
+    variables::replace(&mut app, lookup, &mut found);
+    merge::lengthen(&mut app, &mut found);
+    let mut all = origins(&app, &texts);
+    all.retain(|(_, origin, _)| !matches!(origin, Origin::Reference(_)));
+    all
+}
+
+/// Where each service comes from, and where its image, or the folder to build it from, is written.
+fn origins(app: &Node, texts: &[Text]) -> Vec<(String, Origin, FilePlace)> {
+    let origin = |service: &Node| {
+        let node = ["image", "build", "static"].into_iter().find_map(|key| service.get(key).map(|node| (key, node)));
+        let (key, node) = node.map(|(key, node)| (key, node.get("path").unwrap_or(node)))?;
+        let (text, at) = (node.text()?.to_owned(), node.at?);
+        let origin = match key {
+            "image" if word::is_file(&text) => Origin::File(text),
+            "image" => Origin::Reference(text),
+            "build" => Origin::Build(Build { path: text, command: None, output: None }),
+            _ => Origin::Files(text),
+        };
+        Some((origin, texts.get(at.file)?.place(at.start, at.end)))
     };
     let services = app.get("services").map(Node::entries).unwrap_or_default();
-    services.iter().filter_map(|service| Some((service.key.clone(), place(&service.value)?))).collect()
+    services.iter().filter_map(|service| origin(&service.value).map(|(origin, place)| (service.key.clone(), origin, place))).collect()
 }
 
 /// The documents of each file, without empty ones; none where a file is not YAML.
@@ -177,6 +200,7 @@ fn one(files: &mut Vec<Vec<Node>>, found: &mut Found) -> Option<Node> {
             } else if !matches!(document.kind, Kind::Map(_)) {
                 found.push(document.at, "", Problem::new("expected keys like `app:` and `image:` at the top of the file"));
             } else if let Some(app) = &mut app {
+                merge::one_app(app, &document, found);
                 merge::over(app, document);
             } else {
                 app = Some(document);

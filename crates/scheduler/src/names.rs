@@ -52,6 +52,8 @@ pub const ON_FAILURE: &str = "wctl.dev/on-failure";
 pub const BAKE: &str = "wctl.dev/bake";
 /// Annotation of an App: why it was rolled back, for people.
 pub const ROLLED_BACK: &str = "wctl.dev/rolled-back";
+/// Annotation of an App's ControllerRevision that did not work and was rolled back from: why.
+pub const FAILED: &str = "wctl.dev/failed";
 
 /// The Secret of a namespace in which `wctl secret set NAME` keeps its values, one key each.
 pub const SECRETS: &str = "wctl-secrets";

@@ -130,7 +130,7 @@ pub enum RolloutVerb {
         /// Which app, with all its services; or one service, beside which the others stay as they are
         #[arg(value_name = "APP[/SERVICE]")]
         target: String,
-        /// Which revision [default: the newest that differs in more than replicas]
+        /// Which revision, also one that failed [default: the newest that did not and differs in more than replicas]
         #[arg(long, value_name = "N")]
         to_revision: Option<i64>,
         /// Whether to wait.
@@ -141,6 +141,9 @@ pub enum RolloutVerb {
         output: Output,
     },
     /// Replace all pods by fresh ones, one after the other
+    ///
+    /// An app keeps the digests that it was deployed with: where a tag means another image now, `wctl deploy` takes that up. The tag of
+    /// a Deployment that belongs to no app is looked up anew.
     Restart {
         /// Which app or service
         #[arg(value_name = "APP[/SERVICE]")]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use artifact::registry::Embedded;
 use http::Method;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -78,16 +78,14 @@ impl Cluster {
 }
 
 async fn config(globals: &Globals) -> Result<kube::Config> {
-    let file = file(globals)?;
-    let kubeconfig = Kubeconfig::read_from(&file).map_err(|error| match file.exists() {
-        true => anyhow::Error::new(error).context(format!("reading the kubeconfig {}", file.display())),
-        false => anyhow!(
-            "there is no server yet ({} does not exist); start one with `wctl up`, or name another with --data or KUBECONFIG",
-            file.display()
-        ),
+    let files = files(globals)?;
+    let named = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ");
+    let kubeconfig = merged(&files)?.with_context(|| {
+        let are = if files.len() == 1 { "does" } else { "do" };
+        format!("there is no server yet ({named} {are} not exist); start one with `wctl up`, or name another with --data or KUBECONFIG")
     })?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    let mut config = config.with_context(|| format!("reading the kubeconfig {}", file.display()))?;
+    let mut config = config.with_context(|| format!("reading the kubeconfig {named}"))?;
     // Port 0 is for servers, which take any; whoever passes the same options to every verb means the server of the folder.
     if let Some(api) = globals.api.as_ref().filter(|api| !api.ends_with(":0")) {
         config.cluster_url = format!("https://{api}").parse().with_context(|| format!("reading the address {api}"))?;
@@ -95,15 +93,25 @@ async fn config(globals: &Globals) -> Result<kube::Config> {
     Ok(config)
 }
 
-/// `--data` names its own kubeconfig, which beats `KUBECONFIG`, which beats the default folder's.
-fn file(globals: &Globals) -> Result<PathBuf> {
-    if globals.data.is_none()
-        && let Some(paths) = std::env::var_os("KUBECONFIG")
-        && let Some(first) = std::env::split_paths(&paths).find(|path| !path.as_os_str().is_empty())
-    {
-        return Ok(first);
+/// `--data` names its own kubeconfig, which beats those of `KUBECONFIG`, which beat the default folder's.
+fn files(globals: &Globals) -> Result<Vec<PathBuf>> {
+    let paths = std::env::var_os("KUBECONFIG").filter(|_| globals.data.is_none()).unwrap_or_default();
+    let named: Vec<PathBuf> = std::env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()).collect();
+    if named.is_empty() { Ok(vec![Home::of(globals)?.kubeconfig()]) } else { Ok(named) }
+}
+
+/// As kubectl takes several: what an earlier one says counts, and one that is not there is passed over. None if none is there.
+fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>> {
+    let mut all: Option<Kubeconfig> = None;
+    for file in files.iter().filter(|file| !matches!(file.try_exists(), Ok(false))) {
+        let reading = || format!("reading the kubeconfig {}", file.display());
+        let one = Kubeconfig::read_from(file).with_context(reading)?;
+        all = Some(match all {
+            Some(earlier) => earlier.merge(one).with_context(reading)?,
+            None => one,
+        });
     }
-    Ok(Home::of(globals)?.kubeconfig())
+    Ok(all)
 }
 
 /// The server's own registry, reached as the API is.

@@ -42,8 +42,12 @@ impl Cluster {
         let endpoint = &self.endpoint;
         match error {
             kube::Error::Api(status) => {
+                if is_foreign(&status.reason) {
+                    tracing::debug!("{}", status.message);
+                    return anyhow!("the server at {endpoint} answers {}, but not as a wctl server does; {ELSEWHERE}", status.code);
+                }
                 let message = if status.message.is_empty() { status.reason } else { status.message };
-                let refused = Refused { code: status.code, message };
+                let refused = Refused { code: status.code, message: with_advice(message) };
                 match refused.code {
                     401 => anyhow::Error::new(refused).context(format!("the server at {endpoint} does not know this token")),
                     _ => refused.into(),
@@ -58,9 +62,44 @@ impl Cluster {
                 tracing::debug!("{text}");
                 anyhow!("the server at {endpoint} cannot prove that it is the one of this kubeconfig: {}", doubt(&text))
             }
+            error if speaks_plainly(&error) => {
+                anyhow!("the server at {endpoint} does not speak TLS, so it is no wctl server; {ELSEWHERE}")
+            }
+            kube::Error::SerdeError(error) => {
+                tracing::debug!("{error}");
+                anyhow!("the server at {endpoint} answers, but not as a wctl server does; {ELSEWHERE}")
+            }
             error => anyhow::Error::new(error).context(format!("asking the server at {endpoint}")),
         }
     }
+}
+
+/// What to do when something else listens there.
+const ELSEWHERE: &str = "name another with --data, --api or KUBECONFIG";
+
+/// Whether a refusal is in words that neither Kubernetes nor wctl uses: its reasons are `NotFound`, and never `Not Found`, which is
+/// what is made of an answer that is no Status.
+fn is_foreign(reason: &str) -> bool {
+    reason.contains(' ')
+}
+
+fn speaks_plainly(error: &kube::Error) -> bool {
+    let text = text_of(error);
+    text.contains("InvalidContentType") || text.contains("InvalidMessage")
+}
+
+/// A namespace that is missing has to be made by whoever wants it.
+fn with_advice(message: String) -> String {
+    match message.strip_prefix("namespaces \"").and_then(|rest| rest.strip_suffix("\" not found")) {
+        Some(name) => no_namespace(name),
+        None => message,
+    }
+}
+
+/// That there is no such namespace, and how to make it.
+pub fn no_namespace(name: &str) -> String {
+    let object = format!(r#"{{"apiVersion": "v1", "kind": "Namespace", "metadata": {{"name": "{name}"}}}}"#);
+    format!("there is no namespace {name}; make it with `echo '{object}' | wctl deploy -`")
 }
 
 /// What is wrong with a server's certificate, from the words of the TLS library.
@@ -98,6 +137,19 @@ fn text_of(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_in_other_words_is_another_servers() {
+        assert!(is_foreign("Not Found") && is_foreign("Failed to parse error data"));
+        assert!(!is_foreign("NotFound") && !is_foreign("Forbidden") && !is_foreign(""));
+    }
+
+    #[test]
+    fn a_missing_namespace_is_told_with_how_to_make_it() {
+        let told = with_advice("namespaces \"acc\" not found".into());
+        assert!(told.starts_with("there is no namespace acc; make it with `echo '{\"apiVersion\": \"v1\""), "{told}");
+        assert_eq!(with_advice("apps \"a\" not found".into()), "apps \"a\" not found");
+    }
 
     #[test]
     fn a_bad_certificate_is_told_in_words() {

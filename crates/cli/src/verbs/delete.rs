@@ -32,7 +32,10 @@ pub async fn run(globals: &Globals, delete: Delete) -> Result<()> {
         let deleted = cluster.delete(kind, namespace, name).await?;
         items.push(json!({"kind": kind.kind, "namespace": kind.namespaced.then_some(namespace), "name": name, "deleted": deleted}));
         match format {
-            _ if !deleted => missing.push(format!("{} {name} in namespace {namespace}", kind.singular)),
+            _ if !deleted => missing.push(match kind.namespaced {
+                true => format!("{} {name} in namespace {namespace}", kind.singular),
+                false => format!("{} {name}", kind.singular),
+            }),
             // Each is told at once: a later one may be refused.
             Format::Table | Format::Wide => print::line(format_args!("{} {name} is deleted", kind.singular)),
             Format::Name => print::line(format_args!("{}/{name}", kind.singular)),

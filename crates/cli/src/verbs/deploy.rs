@@ -8,7 +8,7 @@ use scheduler::{kinds, names};
 use serde_json::{Value, json};
 
 use crate::args::{self, Format, Globals};
-use crate::cluster::{Cluster, Deadline, code, name_of};
+use crate::cluster::{Cluster, Deadline, code, name_of, no_namespace};
 use crate::files::{self, App, Documents, Object};
 use crate::home::Home;
 use crate::{follow, print, ship, urls};
@@ -74,6 +74,7 @@ pub struct Planned {
 /// Builds and resolves, and compares with what the server has. With `push` the server's registry gets what was made here.
 pub async fn plan(cluster: &Cluster, app: App, push: bool) -> Result<Planned> {
     let (name, namespace) = (app.file.name.clone(), app.namespace(cluster));
+    must_be_there(cluster, &namespace).await?;
     let components = ship::components(&app).await?;
     let new = ship::lock(app, &namespace, components, &cluster.registry, push).await?;
     let old = cluster.get(&kinds::APP, &namespace, &name).await?;
@@ -82,6 +83,16 @@ pub async fn plan(cluster: &Cluster, app: App, push: bool) -> Result<Planned> {
     let diff = app::diff(before.as_ref(), &new);
     let missing = missing(cluster, &namespace, &new).await?;
     Ok(Planned { name, namespace, old, new, diff, missing })
+}
+
+/// An error if there is no such namespace: better said before anything is built.
+async fn must_be_there(cluster: &Cluster, namespace: &str) -> Result<()> {
+    match cluster.get(&kinds::NAMESPACE, namespace, namespace).await {
+        Ok(None) => bail!(no_namespace(namespace)),
+        // Who may deploy need not be one who may read namespaces.
+        Err(error) if code(&error) == Some(403) => Ok(()),
+        found => found.map(drop),
+    }
 }
 
 /// An app may come before its secrets, and its pods wait for them; better said now than when the rollout's time is up.
@@ -176,9 +187,18 @@ async fn objects(cluster: &Cluster, list: Vec<Object>, how: How) -> Result<Vec<V
             _ if how.says() => {
                 print::line(format_args!("{} {}{}", said(object), before.word(), if how.dry_run { " (dry run)" } else { "" }))
             }
-            format => printed(&now, format)?,
+            // A later one may be refused, and this one is told then.
+            Some(Format::Name) => printed(&now, how.format)?,
+            _ => {}
         }
         written.push(now);
+    }
+    match (how.format, &written[..]) {
+        (Some(Format::Json | Format::Yaml), [one]) => printed(one, how.format)?,
+        (Some(format @ (Format::Json | Format::Yaml)), all) => {
+            print::value(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": all}), format)?;
+        }
+        _ => {}
     }
     if let Some(deadline) = how.wait {
         for object in list.iter().filter(|object| *object.kind == kinds::DEPLOYMENT) {

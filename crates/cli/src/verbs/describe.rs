@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use scheduler::kinds::{self, Kind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::{Describe, Format, Globals};
 use crate::cluster::{Cluster, Pick, name_of, namespace_of};
@@ -20,15 +20,34 @@ const HIDDEN: [&str; 4] = ["managedFields", "wctl.dev/template", "selfLink", "ku
 /// Describes.
 pub async fn run(globals: &Globals, describe: Describe) -> Result<()> {
     let cluster = Cluster::connect(globals).await?;
-    for (kind, name) in meant(&cluster, &describe).await? {
-        let object = cluster.must_get(kind, &cluster.namespace, &name).await?;
-        match describe.output.output {
+    let (format, meant) = (describe.output.output, meant(&cluster, &describe).await?);
+    let mut items = Vec::new();
+    for (kind, name) in &meant {
+        let mut object = cluster.must_get(kind, &cluster.namespace, name).await?;
+        match format {
             Format::Table | Format::Wide => people(&cluster, kind, &object).await?,
             Format::Name => print::line(format_args!("{}/{name}", kind.singular)),
-            format => print::value(&object, format)?,
+            Format::Json | Format::Yaml => {
+                object["events"] = recent(&cluster, kind, &object).await?.into();
+                items.push(object);
+            }
         }
     }
+    if matches!(format, Format::Json | Format::Yaml) {
+        return match (items.pop(), items.is_empty(), is_list(&describe)) {
+            (Some(one), true, false) => print::value(&one, format),
+            (last, ..) => {
+                items.extend(last);
+                print::value(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}), format)
+            }
+        };
+    }
     Ok(())
+}
+
+/// Whether all of a kind are meant.
+fn is_list(describe: &Describe) -> bool {
+    describe.name.is_none() && Kind::named(&describe.kind).is_some()
 }
 
 /// `KIND NAME`, `KIND/NAME`, or `APP` and `APP/SERVICE`.
@@ -76,7 +95,13 @@ async fn people(cluster: &Cluster, kind: &'static Kind, object: &Value) -> Resul
             lines(value, 1).iter().for_each(print::line);
         }
     }
-    recent(cluster, kind, object).await
+    print::line(print::bold("Events:"));
+    let recent = events::lines(&recent(cluster, kind, object).await?);
+    recent.iter().for_each(|line| print::line(format_args!("  {line}")));
+    if recent.is_empty() {
+        print::line("  (none)");
+    }
+    Ok(())
 }
 
 fn heading(kind: &Kind, object: &Value) {
@@ -131,7 +156,8 @@ fn pod(object: &Value) {
     }
 }
 
-async fn recent(cluster: &Cluster, kind: &'static Kind, object: &Value) -> Result<()> {
+/// Its newest events, oldest first.
+async fn recent(cluster: &Cluster, kind: &'static Kind, object: &Value) -> Result<Vec<Value>> {
     let about = match kind {
         k if *k == kinds::APP => About::part(cluster, &Part { app: name_of(object).to_owned(), service: None }).await?,
         _ => About::Object(kind, name_of(object).to_owned()),
@@ -139,13 +165,7 @@ async fn recent(cluster: &Cluster, kind: &'static Kind, object: &Value) -> Resul
     let namespace = kind.namespaced.then_some(cluster.namespace.as_str());
     let mut found = events::sorted(cluster.items(&kinds::EVENT, namespace, &Pick::default()).await?);
     found.retain(|event| about.covers(event));
-    print::line(print::bold("Events:"));
-    let recent = events::lines(&found[found.len().saturating_sub(EVENTS)..]);
-    recent.iter().for_each(|line| print::line(format_args!("  {line}")));
-    if recent.is_empty() {
-        print::line("  (none)");
-    }
-    Ok(())
+    Ok(found.split_off(found.len().saturating_sub(EVENTS)))
 }
 
 /// A value as indented lines, harmless to a terminal.
@@ -189,7 +209,6 @@ fn text(scalar: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn values_are_shown_as_indented_lines() {

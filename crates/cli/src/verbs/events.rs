@@ -45,6 +45,8 @@ pub async fn run(globals: &Globals, events: Events) -> Result<()> {
 fn show(events: &[Value], format: Format, watched: bool) -> Result<()> {
     match format {
         Format::Table | Format::Wide if watched => events.iter().for_each(|event| print::line(sentence(event))),
+        // Those that were and those to come are told alike: one by one.
+        _ if watched => events.iter().try_for_each(|event| whole(std::slice::from_ref(event), format, false))?,
         Format::Table | Format::Wide if events.is_empty() => print::note("there are no events"),
         Format::Table | Format::Wide => lines(events).iter().for_each(print::line),
         _ => whole(events, format, true)?,

@@ -6,13 +6,22 @@ use scheduler::kinds::Kind;
 use serde_json::{Value, json};
 
 use crate::args::{Format, Get, Globals, Ps};
-use crate::cluster::{Change, Cluster, Pick, name_of};
+use crate::cluster::{Change, Cluster, Pick, code, name_of};
 use crate::exit::Usage;
 use crate::print::{self, Table, harmless};
 use crate::target;
 
 /// Lists, and with `--watch` goes on with each change.
 pub async fn run(globals: &Globals, get: Get) -> Result<()> {
+    let chosen = get.selector.is_some() || get.field_selector.is_some();
+    got(globals, get).await.map_err(|error| match code(&error) {
+        // A request is malformed only by what was typed into it.
+        Some(400) if chosen => Usage(print::chain(&error)).into(),
+        _ => error,
+    })
+}
+
+async fn got(globals: &Globals, get: Get) -> Result<()> {
     let cluster = Cluster::connect(globals).await?;
     let pick = Pick { labels: get.selector.clone(), fields: get.field_selector.clone() };
     let namespace = if get.all_namespaces { None } else { Some(cluster.namespace.as_str()) };

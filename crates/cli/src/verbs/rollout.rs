@@ -1,19 +1,18 @@
 //! `wctl rollout`: follows, lists, takes back and repeats rollouts.
 
+mod history;
 mod undo;
 
 use anyhow::{Context, Result};
-use scheduler::app::same_rollout;
 use scheduler::kinds;
-use scheduler::names::{self, RESTARTED_AT, SERVICE};
+use scheduler::names::{RESTARTED_AT, SERVICE};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Globals, Rollout, RolloutVerb, Wait};
 use crate::cluster::{Cluster, Deadline, name_of};
 use crate::follow;
-use crate::print::{self, Table};
+use crate::print;
 use crate::target::{Part, part_of};
-use crate::time;
 
 /// Does what is asked.
 pub async fn run(globals: &Globals, rollout: Rollout) -> Result<()> {
@@ -21,7 +20,7 @@ pub async fn run(globals: &Globals, rollout: Rollout) -> Result<()> {
         RolloutVerb::Status { target, timeout, output } => {
             status(globals, &Part::parse(&target)?, Deadline::after(timeout), output.output).await
         }
-        RolloutVerb::History { target, revision, output } => history(globals, &Part::parse(&target)?, revision, output.output).await,
+        RolloutVerb::History { target, revision, output } => history::run(globals, &Part::parse(&target)?, revision, output.output).await,
         RolloutVerb::Undo { target, to_revision, wait, output } => {
             undo::run(globals, &Part::parse(&target)?, to_revision, &wait, output.output).await
         }
@@ -47,73 +46,6 @@ async fn status(globals: &Globals, part: &Part, deadline: Deadline, format: Form
     };
     let value = json!({"of": part.to_string(), "namespace": namespace, "generation": generation, "done": true});
     print::outcome(format, format_args!("{part} is rolled out"), part, &value)
-}
-
-async fn history(globals: &Globals, part: &Part, revision: Option<i64>, format: Format) -> Result<()> {
-    let cluster = Cluster::connect(globals).await?;
-    let app = whole_app(&cluster, part).await?;
-    let revisions = revisions(&cluster, part).await?;
-    if let Some(number) = revision {
-        let spec = &find(&revisions, number, &part.app)?["data"];
-        return print::value(spec, if format == Format::Table { Format::Yaml } else { format });
-    }
-    match format {
-        Format::Json | Format::Yaml => {
-            print::value(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": revisions}), format)
-        }
-        Format::Name => {
-            revisions.iter().for_each(|revision| print::line(format_args!("controllerrevision.apps/{}", name_of(revision))));
-            Ok(())
-        }
-        _ => {
-            table(&revisions, &app, part, format).print();
-            Ok(())
-        }
-    }
-}
-
-fn table(revisions: &[Value], app: &Value, part: &Part, format: Format) -> Table {
-    let mut table = Table::new(["revision", "age", "images", "note"]);
-    let shown = rollouts(revisions);
-    let newest = shown.last().copied().map(number);
-    for revision in shown {
-        let number = number(revision);
-        let current = newest == Some(number) && same_rollout(revision_spec(revision), &app["spec"]);
-        let annotations = &revision["metadata"]["annotations"];
-        let note = annotations[names::ROLLED_BACK].as_str().or(annotations["kubernetes.io/change-cause"].as_str()).unwrap_or_default();
-        let note = match (current, note.is_empty()) {
-            (true, true) => "current".to_owned(),
-            (true, false) => format!("current; {note}"),
-            _ => note.to_owned(),
-        };
-        let age = time::age(revision["metadata"]["creationTimestamp"].as_str());
-        table.row([number.to_string(), age, images(revision_spec(revision), part, format), print::harmless(&note).into_owned()]);
-    }
-    table
-}
-
-/// The revisions that changed more than how many pods there are.
-fn rollouts(revisions: &[Value]) -> Vec<&Value> {
-    let mut shown: Vec<&Value> = Vec::new();
-    for revision in revisions {
-        if !shown.last().is_some_and(|last| same_rollout(revision_spec(last), revision_spec(revision))) {
-            shown.push(revision);
-        }
-    }
-    shown
-}
-
-fn images(spec: &Value, part: &Part, format: Format) -> String {
-    let services = spec["services"].as_object().into_iter().flatten();
-    let short = |image: &str| match image.split_once("@sha256:") {
-        Some((name, digest)) if format != Format::Wide => format!("{name}@{}", &digest[..digest.len().min(12)]),
-        _ => image.to_owned(),
-    };
-    services
-        .filter(|(name, _)| part.service.as_ref().is_none_or(|service| service == *name))
-        .filter_map(|(name, service)| service["image"].as_str().map(|image| format!("{name}={}", short(image))))
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 async fn restart(globals: &Globals, part: &Part, wait: &Wait, format: Format) -> Result<()> {
@@ -185,17 +117,4 @@ fn number(revision: &Value) -> i64 {
 
 fn generation(app: &Value) -> i64 {
     app["metadata"]["generation"].as_i64().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mere_scales_are_no_rollouts() {
-        let revision = |number: i64, image: &str, replicas: u32| json!({"revision": number, "data": {"spec": {"services": {"u": {"image": image, "replicas": replicas}}}}});
-        let all = [revision(1, "v1", 2), revision(2, "v2", 2), revision(3, "v2", 5), revision(4, "v1", 5), revision(5, "v1", 1)];
-        let shown: Vec<i64> = rollouts(&all).into_iter().map(number).collect();
-        assert_eq!(shown, [1, 2, 4]);
-    }
 }

@@ -53,6 +53,8 @@ pub struct New {
     restarts: u32,
     since: Option<Timestamp>,
     backoff: Backoff,
+    /// How long until its next life.
+    wait: Duration,
 }
 
 impl New {
@@ -60,8 +62,10 @@ impl New {
     pub fn of(pod: &Pod) -> New {
         let (wanted, restarts) = (wanted(pod).map(Arc::new), restarts_of(pod));
         let limits = wanted.as_ref().map(|wanted| wanted.backoff).unwrap_or_default();
-        let backoff = Backoff::resumed(restarts, ended_ago(pod, Timestamp::now()), &limits);
-        New { wanted, restarts, since: since_of(pod), backoff }
+        let ago = ended_ago(pod, Timestamp::now());
+        let backoff = Backoff::resumed(restarts, ago, &limits);
+        let wait = ago.filter(|_| backs_off(pod)).map_or(Duration::ZERO, |ago| backoff.left(ago, &limits, rand::random()));
+        New { wanted, restarts, since: since_of(pod), backoff, wait }
     }
 }
 
@@ -75,9 +79,9 @@ const TURNING: Duration = Duration::from_millis(25);
 const MENDING: Duration = Duration::from_secs(2);
 
 impl Here {
-    /// A pod seen for the first time; its key is its namespace and name.
-    pub fn new(key: (String, String), uid: String, new: New, host: &Host) -> Here {
-        let New { wanted, restarts, since, backoff } = new;
+    /// A pod seen for the first time, at `seen` of the node's time; its key is its namespace and name.
+    pub fn new(key: (String, String), uid: String, new: New, host: &Host, seen: Duration) -> Here {
+        let New { wanted, restarts, since, backoff, wait } = new;
         let bare = || Identity {
             namespace: key.0.clone(),
             app: String::new(),
@@ -103,7 +107,7 @@ impl Here {
             last: None,
             done: None,
         };
-        let running = Running { phase: Phase::Ended, again_at: Duration::ZERO, asked_at: None };
+        let running = Running { phase: Phase::Ended, again_at: seen.saturating_add(wait), asked_at: None };
         Here {
             key,
             uid,
@@ -314,6 +318,13 @@ fn since_of(pod: &Pod) -> Option<Timestamp> {
     pod.status.as_ref()?.start_time.as_ref().map(|time| time.0)
 }
 
+/// Whether it was waiting for its next life, rather than living, when it was last told of.
+fn backs_off(pod: &Pod) -> bool {
+    let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
+    let waiting = status.and_then(|status| status.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+    waiting == Some(Reason::Trap.waiting())
+}
+
 /// How long ago its last instance ended, if one did.
 fn ended_ago(pod: &Pod, now: Timestamp) -> Option<Duration> {
     let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
@@ -339,5 +350,19 @@ mod tests {
         assert_eq!(crashed("2026-01-01T00:00:07Z"), Some(Duration::from_secs(3)));
         assert_eq!(crashed("2026-01-01T00:01:07Z"), Some(Duration::ZERO));
         assert_eq!(ended_ago(&pod(json!({})), now), None);
+    }
+
+    #[test]
+    fn a_pod_that_waited_goes_on_waiting_and_one_that_lived_lives() {
+        let wait = |state: Value| {
+            let ended = json!({"exitCode": 134, "finishedAt": Timestamp::now().to_string()});
+            let one = json!({"name": "a", "image": "a", "imageID": "", "ready": false, "restartCount": 9, "state": state, "lastState": {"terminated": ended}});
+            let pod = json!({"metadata": {"name": "a"}, "status": {"containerStatuses": [one]}});
+            New::of(&serde_json::from_value(pod).expect("a pod")).wait
+        };
+        let waits = wait(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "it starts again in 12s: unreachable"}}));
+        assert!(waits > Duration::from_secs(9) && waits <= Duration::from_millis(12_800), "{waits:?}");
+        assert_eq!(wait(json!({"running": {}})), Duration::ZERO);
+        assert_eq!(wait(json!({"waiting": {"reason": "ContainerCreating"}})), Duration::ZERO);
     }
 }

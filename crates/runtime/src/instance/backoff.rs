@@ -46,16 +46,22 @@ impl Backoff {
         Backoff { failures: if lately { restarts } else { 0 } }
     }
 
+    /// What is left of the wait after a last end that was `ago`.
+    pub fn left(&self, ago: Duration, limits: &Limits, draw: f64) -> Duration {
+        self.wait(limits, draw).saturating_sub(ago)
+    }
+
     /// The wait after a life that was well for `well`. `draw` in 0..1 spreads restarts of many instances: a wait is 75–100% of its nominal.
     pub fn after(&mut self, well: Duration, limits: &Limits, draw: f64) -> Duration {
         if well >= limits.reset {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
-            return Duration::ZERO;
-        }
-        let doublings = (self.failures - 2).min(31);
+        self.wait(limits, draw)
+    }
+
+    fn wait(&self, limits: &Limits, draw: f64) -> Duration {
+        let Some(doublings) = self.failures.checked_sub(2).map(|doublings| doublings.min(31)) else { return Duration::ZERO };
         let nominal = limits.first.saturating_mul(1 << doublings).min(limits.most);
         nominal.mul_f64(0.75 + 0.25 * draw.clamp(0.0, 1.0))
     }
@@ -113,6 +119,12 @@ mod tests {
         assert_eq!(wait(7, Some(60)), 0, "that was long ago");
         assert_eq!(wait(7, None), 0);
         assert_eq!(wait(0, None), 0);
+        let left = |restarts: u32, ago: u64| {
+            let ago = Duration::from_secs(ago);
+            Backoff::resumed(restarts, Some(ago), &limits).left(ago, &limits, 1.0).as_millis()
+        };
+        assert_eq!([left(8, 0), left(8, 3), left(8, 7)], [6400, 3400, 0]);
+        assert_eq!([left(1, 0), left(0, 0)], [0, 0], "the first restart is immediate");
     }
 
     #[test]

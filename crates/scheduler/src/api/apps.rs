@@ -275,9 +275,21 @@ async fn roll_back_once(api: &Api, namespace: &str, name: &str, generation: i64,
     app.0["spec"] = found.0["data"]["spec"].clone();
     app.set_annotation(names::ROLLED_BACK, why);
     app.stamp_changed(&old);
-    let writes = writes(api, &Identity::admin(), &app, Some(&old)).await?;
+    let mut writes = writes(api, &Identity::admin(), &app, Some(&old)).await?;
+    writes.extend(failed(api, &old, why).await?);
     api.0.objects.commit(writes).await.map_err(|e| reply::refusal(&APP, name, e))?;
     Ok(Written::Done)
+}
+
+/// Marks the revision that is left, so that nobody goes back to it unawares.
+async fn failed(api: &Api, app: &Object, why: &str) -> Result<Option<Write>> {
+    let name = revision_name(app.name(), app.generation());
+    let found = api.0.objects.get(&CONTROLLER_REVISION, app.namespace(), &name).await;
+    let found = found.map_err(|e| reply::refusal(&CONTROLLER_REVISION, &name, e))?;
+    Ok(found.filter(|revision| revision.controller_uid() == Some(app.uid())).map(|mut revision| {
+        revision.set_annotation(names::FAILED, why);
+        Write::Update(revision)
+    }))
 }
 
 #[cfg(test)]

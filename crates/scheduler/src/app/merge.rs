@@ -2,8 +2,21 @@
 
 use super::keys::{ORIGINS, SERVICE};
 use super::mistake::Found;
-use super::problem::Problem;
+use super::problem::{Problem, shown};
 use super::tree::{Entry, Kind, Merge, Node};
+
+/// Two names are two apps, as whoever comes from kubectl means them, and not one that is renamed. `app: !override b` renames it.
+pub(crate) fn one_app(base: &Node, later: &Node, found: &mut Found) {
+    let named = |node: &'_ Node| Some((node.get("app")?.text()?.to_owned(), node.get("app")?.at));
+    let renamed = later.get("app").is_some_and(|app| app.merge != Merge::Join);
+    let (Some((one, at)), Some((other, later_at))) = (named(base), named(later)) else { return };
+    // What a variable will be is not known yet.
+    if one == other || renamed || one.contains('$') || other.contains('$') {
+        return;
+    }
+    let message = format!("these files are of two apps, {} and {}; deploy them one by one", shown(&one), shown(&other));
+    found.push_with(later_at, "app", Problem::new(message), at.map(|at| (at, "the first is named here")));
+}
 
 /// Puts a later file over an earlier one.
 pub(crate) fn over(base: &mut Node, later: Node) {

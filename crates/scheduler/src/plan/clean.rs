@@ -51,9 +51,10 @@ pub(super) fn history(draft: &mut Draft, key: &Key) {
     let mut revisions: Vec<_> = owned.filter_map(|id| snapshot.revisions.get(&id.key)).collect();
     revisions.sort_by_key(|revision| std::cmp::Reverse(revision.number));
     let needed = |number: i64| Some(number) == app.status.good || number == app.meta.generation;
-    // Mere scales go first: however often an app is scaled, there is a rollout to go back to.
+    // What was merely scaled later goes first: however often an app is scaled, there is a rollout to go back to. The newest of
+    // those that are alike stays, since it has the number that people know and the mark of a failure.
     let (rollouts, scales): (Vec<_>, Vec<_>) =
-        (0..revisions.len()).partition(|i| revisions.get(i + 1).is_none_or(|older| older.rollout != revisions[*i].rollout));
+        (0..revisions.len()).partition(|i| i.checked_sub(1).is_none_or(|newer| revisions[newer].rollout != revisions[*i].rollout));
     let surplus = revisions.len().saturating_sub(HISTORY);
     let oldest_first = scales.into_iter().rev().chain(rollouts.into_iter().rev()).map(|i| revisions[i]);
     for revision in oldest_first.filter(|revision| !needed(revision.number)).take(surplus) {

@@ -199,6 +199,10 @@ async fn a_roll_back_writes_an_old_spec_as_a_new_generation() {
     assert_eq!(app.spec()["services"]["user"]["replicas"], 2);
     assert_eq!(client.get(&format!("{DEPLOYMENTS}/shop-user")).await.ok()["spec"]["replicas"], 2);
     assert!(objects.get(&CONTROLLER_REVISION, "default", "shop-3").await.unwrap().is_some());
+    for (number, failed) in [(1, None), (2, Some("user was not ready in 60s")), (3, None)] {
+        let revision = objects.get(&CONTROLLER_REVISION, "default", &format!("shop-{number}")).await.unwrap().unwrap();
+        assert_eq!(revision.annotation(names::FAILED), failed, "revision {number}");
+    }
     assert!(api.roll_back("default", "shop", 3, 99, "x").await.unwrap_err().contains("shop-99"));
 }
 

@@ -29,7 +29,7 @@ services:
     uses: { connect: [https://b.example, https://a.example] }
   cart: { image: ./cart.wasm }
 ",
-            "app: shop-eu\nservices: { user: { replicas: 9 } }\n",
+            "app: !override shop-eu\nservices: { user: { replicas: 9 } }\n",
         ],
         r#"
 app shop-eu
@@ -101,6 +101,33 @@ second.yaml:2:32: `x.example` leads to the service `a` already
   2 |   b: { image: ./b.wasm, route: x.example }
     |                                ^^^^^^^^^",
     );
+}
+
+#[test]
+fn two_names_are_two_apps() {
+    let second = |name: &str| format!("app: {name}\nreplicas: 2\n");
+    check_all(
+        &["app: shop\nimage: ./a.wasm\n", &second("other")],
+        "
+second.yaml:1:6: these files are of two apps, shop and other; deploy them one by one
+  1 | app: shop
+    |      ---- the first is named here, in first.yaml
+  1 | app: other
+    |      ^^^^^",
+    );
+    for name in ["shop", "\"shop\"", "!override other", "${TAG:-shop}"] {
+        let rendered = render(&read_all(&["app: shop\nimage: ./a.wasm\n", &second(name)]));
+        assert!(!rendered.contains("two apps"), "{name}: {rendered}");
+    }
+}
+
+#[test]
+fn what_files_with_mistakes_name_on_this_machine_is_known() {
+    let text = "app: t\nservices:\n  a: { image: ./a.wasm, replcas: 1 }\n  b: { build: { path: \"./${DIR:-b}\" } }\n  c: { image: ghcr.io/acme/c:1 }\n  d: { limits: 1 }\n";
+    let sources = [scheduler::app::Source::new("t.yaml", text)];
+    let named = scheduler::app::named_here(&sources, &|_| None);
+    let named: Vec<_> = named.iter().map(|(service, origin, place)| (service.as_str(), origin.typed(), place.line, place.column)).collect();
+    assert_eq!(named, [("a", "./a.wasm", 3, 15), ("b", "./b", 4, 23)]);
 }
 
 #[test]

@@ -230,6 +230,6 @@ fn scales_push_no_rollout_out_of_the_history() {
          app shop web=3:new
          settle
          generations",
-        "shop-1 shop-10 shop-11 shop-12 shop-13 shop-2 shop-6 shop-7 shop-8 shop-9",
+        "shop-1 shop-10 shop-11 shop-12 shop-13 shop-5 shop-6 shop-7 shop-8 shop-9",
     );
 }

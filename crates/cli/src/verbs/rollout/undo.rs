@@ -5,6 +5,7 @@ use scheduler::app::with_replicas_of;
 use scheduler::{kinds, names};
 use serde_json::{Value, json};
 
+use super::history::Rollout;
 use super::{find, generation, number, revision_spec, revisions, whole_app};
 use crate::args::{Format, Globals, Wait};
 use crate::cluster::{Cluster, Deadline};
@@ -22,8 +23,7 @@ pub async fn run(globals: &Globals, part: &Part, to: Option<i64>, wait: &Wait, f
     let service = part.service.as_deref().filter(|_| !only);
     let (spec, number) = match to {
         Some(wanted) => (taken_back(&app["spec"], revision_spec(find(&revisions, wanted, &part.app)?), service, wanted)?, wanted),
-        None => newest_other(&app["spec"], &revisions, service)
-            .with_context(|| format!("{part} has no other revision to go back to; `wctl rollout history {}` lists them", part.app))?,
+        None => newest_other(&app["spec"], &revisions, service).with_context(|| nowhere(part, &revisions))?,
     };
     let changed = spec != app["spec"];
     let sentences = matches!(format, Format::Table | Format::Wide);
@@ -53,12 +53,20 @@ pub async fn run(globals: &Globals, part: &Part, to: Option<i64>, wait: &Wait, f
     Ok(())
 }
 
-/// The newest revision that would change something, as a spec, and its number.
+/// Why there is no way back, and which there is all the same.
+fn nowhere(part: &Part, revisions: &[Value]) -> String {
+    let failed = Rollout::all(revisions).iter().filter(|rollout| rollout.failed()).map(|rollout| number(rollout.newest())).max();
+    let failed = failed.map(|number| format!(" but {number}, which failed (`--to-revision {number}` goes there)")).unwrap_or_default();
+    format!("{part} has no other revision to go back to{failed}; `wctl rollout history {}` lists them", part.app)
+}
+
+/// The newest revision that did not fail and would change something, as a spec, and its number.
 fn newest_other(now: &Value, revisions: &[Value], service: Option<&str>) -> Option<(Value, i64)> {
-    let specs = revisions.iter().rev().filter_map(|revision| {
-        let number = number(revision);
+    let rollouts = Rollout::all(revisions);
+    let specs = rollouts.iter().rev().filter(|rollout| !rollout.failed()).filter_map(|rollout| {
+        let number = number(rollout.newest());
         // A revision from before the service was there is no way back for it.
-        Some((taken_back(now, revision_spec(revision), service, number).ok()?, number))
+        Some((taken_back(now, rollout.spec(), service, number).ok()?, number))
     });
     specs.into_iter().find(|(spec, _)| spec != now)
 }
@@ -105,6 +113,18 @@ mod tests {
         assert_eq!(newest_other(&now, &revisions, Some("a")), Some((spec("a1", 3, "b3"), 2)));
         assert_eq!(newest_other(&now, &revisions, Some("b")), Some((spec("a2", 3, "b2"), 3)));
         assert_eq!(taken_back(&now, revision_spec(&revisions[0]), Some("b"), 1).unwrap(), spec("a2", 3, "b1"));
+    }
+
+    #[test]
+    fn a_revision_that_failed_is_passed_over() {
+        let mut revisions =
+            history(&[spec("a1", 1, "b1"), spec("a2", 1, "b1"), spec("bad", 1, "b1"), spec("bad", 4, "b1"), spec("a2", 4, "b1")]);
+        revisions[3]["metadata"]["annotations"] = json!({names::FAILED: "a was not ready in time"});
+        assert_eq!(newest_other(&spec("a2", 4, "b1"), &revisions, None), Some((spec("a1", 4, "b1"), 1)));
+        assert_eq!(newest_other(&spec("a2", 4, "b1"), &revisions[1..], None), None);
+        let part = Part { app: "shop".into(), service: None };
+        assert!(nowhere(&part, &revisions[1..]).contains("but 4, which failed"), "{}", nowhere(&part, &revisions[1..]));
+        assert!(nowhere(&part, &revisions[..2]).contains("go back to; "));
     }
 
     #[test]
