@@ -41,3 +41,17 @@ async fn used(pid: u64, time: Duration) -> f64 {
     tokio::time::sleep(time).await;
     (cpu(pid) - before) / start.elapsed().as_secs_f64()
 }
+
+#[test]
+fn a_node_says_what_it_has_left() {
+    let machine = Machine::up(&[]);
+    let node = machine.json(&["get", "nodes"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let budgets = machine.json(&["describe", "node", &node])["budgets"].clone();
+    let sandboxes = budgets.as_array().unwrap().iter().find(|budget| budget["name"] == "running sandboxes").unwrap_or_else(|| panic!("{budgets:#}"));
+    assert_eq!((sandboxes["used"].as_u64(), sandboxes["limit"].as_u64()), (Some(0), Some(1000)));
+    let told = machine.ok(&["describe", "node", &node]);
+    assert!(told.contains("running sandboxes: 1000 of 1000 left"), "{told}");
+    if cfg!(target_os = "linux") {
+        assert!(told.contains("open files: ") && told.contains("memory mappings: ") && told.contains(" MiB left"), "{told}");
+    }
+}

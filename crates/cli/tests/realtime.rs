@@ -15,7 +15,8 @@ struct Listener {
 impl Listener {
     /// Listens, as a browser does that saw `last` before.
     async fn new(machine: &Machine, last: Option<u64>) -> Listener {
-        let request = client().get(format!("{}/events", machine.http)).header("host", "realtime.localhost").timeout(Duration::from_secs(7200));
+        let request =
+            client().get(format!("{}/events", machine.http)).header("host", "realtime.localhost").timeout(Duration::from_secs(7200));
         let request = match last {
             Some(last) => request.header("last-event-id", last.to_string()),
             None => request,

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod node;
 pub mod ports;
 pub mod probe;
+mod room;
 pub mod sandbox;
 pub mod site;
 pub mod volumes;

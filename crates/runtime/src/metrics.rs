@@ -129,10 +129,15 @@ impl Metrics {
         let code =
             [("{from=\"memory\"}", &self.code.shared), ("{from=\"cache\"}", &self.code.kept), ("{from=\"compiler\"}", &self.code.compiled)];
         family("code_total", "Compiled code by where it came from when a pod needed it.", &code);
-        let gone = self.sandboxes_gone.load(Ordering::Relaxed);
-        let live = self.sandboxes_made.load(Ordering::Relaxed).saturating_sub(gone);
+        let live = self.sandboxes();
         let _ = writeln!(out, "# HELP wctl_sandboxes Sandboxes that live now.\n# TYPE wctl_sandboxes gauge\nwctl_sandboxes {live}");
         out
+    }
+
+    /// Sandboxes that live now.
+    pub fn sandboxes(&self) -> u64 {
+        let gone = self.sandboxes_gone.load(Ordering::Relaxed);
+        self.sandboxes_made.load(Ordering::Relaxed).saturating_sub(gone)
     }
 
     fn render_durations(&self, out: &mut String) {

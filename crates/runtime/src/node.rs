@@ -30,6 +30,7 @@ use crate::instance::{Host, Source};
 use crate::keyvalue::Buckets;
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
+use crate::room::Room;
 use crate::volumes::{Chore, Volumes};
 use crate::wasi::outgoing;
 use asks::Asks;
@@ -183,6 +184,7 @@ impl Node {
             outbound: Arc::new(outbound),
             ports: Arc::default(),
             starts: Semaphore::new(STARTS),
+            room: Room::default(),
             metrics,
         });
         Ok(Node { doors: Doors::new(front.clone(), config.data.join("doors.json")), config, client, host, front })
@@ -250,7 +252,8 @@ impl Node {
     fn asks(&self) -> Asks {
         let (node, client) = (self.config.name.clone(), self.client.clone());
         let (logs, gateway, source) = (self.host.logs.clone(), self.host.gateway.clone(), self.host.source.clone());
-        Asks { node, client, logs, gateway, requests: self.requests(), source }
+        let running = u64::from(self.config.engines.running);
+        Asks { node, client, logs, gateway, requests: self.requests(), source, running }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `wctl describe`: all about one object, for people, with its recent events.
 
+mod left;
+
 use anyhow::Result;
 use scheduler::kinds::{self, Kind};
 use serde_json::{Value, json};
@@ -29,6 +31,9 @@ pub async fn run(globals: &Globals, describe: Describe) -> Result<()> {
             Format::Name => print::line(format_args!("{}/{name}", kind.singular)),
             Format::Json | Format::Yaml => {
                 object["events"] = recent(&cluster, kind, &object).await?.into();
+                if **kind == kinds::NODE {
+                    object["budgets"] = left::of(&cluster, name).await.unwrap_or_default().iter().map(left::Left::value).collect();
+                }
                 items.push(object);
             }
         }
@@ -93,6 +98,13 @@ async fn people(cluster: &Cluster, kind: &'static Kind, object: &Value) -> Resul
         } else if !value.is_null() {
             print::line(print::bold(format_args!("{}{}:", field[..1].to_uppercase(), &field[1..])));
             lines(value, 1).iter().for_each(print::line);
+        }
+    }
+    if *kind == kinds::NODE {
+        print::line(print::bold("Left:"));
+        match left::of(cluster, name_of(object)).await {
+            Ok(budgets) => budgets.iter().for_each(|budget| print::line(format_args!("  {}", harmless(&budget.line())))),
+            Err(error) => print::line(format_args!("  (the node does not tell: {})", print::chain(&error))),
         }
     }
     print::line(print::bold("Events:"));

@@ -23,6 +23,7 @@ use crate::logs::Logs;
 use crate::metrics::{CodeCounts, Metrics};
 use crate::ports::Ports;
 use crate::probe::Finding;
+use crate::room::Room;
 use crate::sandbox::{self, Failure, Guest};
 use crate::volumes::Volumes;
 use crate::wasi::outgoing;
@@ -92,6 +93,8 @@ pub struct Host {
     pub ports: Arc<Ports>,
     /// How many instances are prepared at a time.
     pub starts: Semaphore,
+    /// What the process has left.
+    pub room: Room,
     /// What the node counts.
     pub metrics: Arc<Metrics>,
 }
@@ -211,6 +214,7 @@ impl Life {
         let end = |reason: Reason| move |message: String| End { reason, message };
         // Closed only with the node itself.
         let _turn = self.host.starts.acquire().await.map_err(|_| stopped("the node stops"))?;
+        self.host.room.check().map_err(end(Reason::Start))?;
         let wanted = &self.order.wanted;
         let env = self.clone().environment().await.map_err(|error| end(Reason::Config)(error.to_string()))?;
         let code = match &self.order.code {

@@ -20,6 +20,7 @@ use crate::gateway::Gateway;
 use crate::gateway::access;
 use crate::instance::Source;
 use crate::logs::{Logs, Query};
+use crate::room::{self, Budget};
 
 /// One line of the asks.
 #[derive(Debug, Deserialize)]
@@ -76,6 +77,8 @@ pub struct Asks {
     pub requests: PathBuf,
     /// Where its code comes from, which keeps more than it runs.
     pub source: Arc<dyn Source>,
+    /// How many sandboxes may run at a time.
+    pub running: u64,
 }
 
 impl Asks {
@@ -136,7 +139,7 @@ impl Asks {
         match what {
             What::Logs(wanted) => self.read(wanted).await,
             What::Access(query) => Ok(self.gateway.access.read(self.requests.clone(), query).boxed()),
-            What::Metrics => Ok(one(self.gateway.metrics.render())),
+            What::Metrics => Ok(one(self.metrics())),
             What::Prune { keep, dry_run } => {
                 let pruned = self.source.prune(keep, dry_run).await?;
                 let layers: serde_json::Map<_, _> =
@@ -145,6 +148,12 @@ impl Asks {
             }
             What::Unknown => Err("this node is older than the server and does not know what it asks".into()),
         }
+    }
+
+    fn metrics(&self) -> String {
+        let mut budgets = room::of_process();
+        budgets.push(Budget { name: "running sandboxes", used: self.gateway.metrics.sandboxes(), limit: self.running });
+        self.gateway.metrics.render() + &room::render(&budgets)
     }
 
     async fn read(&self, wanted: WantedLogs) -> Result<BoxStream<'static, Bytes>, String> {

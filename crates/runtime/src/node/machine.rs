@@ -1,6 +1,7 @@
 //! What this machine has for pods.
 
 use super::Capacity;
+use crate::room;
 
 /// What pods of a node may use together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,19 +22,11 @@ impl Machine {
     pub fn of(capacity: &Capacity) -> Machine {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         Machine {
-            memory: capacity.memory.unwrap_or_else(memory),
+            memory: capacity.memory.unwrap_or_else(room::memory),
             cpu: capacity.cpu.unwrap_or(cores * 1000),
             pods: capacity.pods.unwrap_or(PODS),
         }
     }
-}
-
-fn memory() -> u64 {
-    // A system that does not tell how much it has gets what the smallest of machines has.
-    let Ok(mut system) = sysinfo::System::new() else { return 1 << 30 };
-    system.refresh_memory();
-    let group = system.cgroup_limits().map(|limits| limits.total_memory).filter(|total| *total > 0);
-    group.map_or(system.total_memory(), |group| group.min(system.total_memory()))
 }
 
 #[cfg(test)]
