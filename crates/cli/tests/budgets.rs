@@ -47,7 +47,8 @@ fn a_node_says_what_it_has_left() {
     let machine = Machine::up(&[]);
     let node = machine.json(&["get", "nodes"])["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     let budgets = machine.json(&["describe", "node", &node])["budgets"].clone();
-    let sandboxes = budgets.as_array().unwrap().iter().find(|budget| budget["name"] == "running sandboxes").unwrap_or_else(|| panic!("{budgets:#}"));
+    let sandboxes =
+        budgets.as_array().unwrap().iter().find(|budget| budget["name"] == "running sandboxes").unwrap_or_else(|| panic!("{budgets:#}"));
     assert_eq!((sandboxes["used"].as_u64(), sandboxes["limit"].as_u64()), (Some(0), Some(1000)));
     let told = machine.ok(&["describe", "node", &node]);
     assert!(told.contains("running sandboxes: 1000 of 1000 left"), "{told}");
