@@ -72,6 +72,7 @@ pub struct Gateway {
     events: broadcast::Sender<EndpointEvent>,
     stale: Notify,
     stale_pods: Mutex<HashSet<String>>,
+    exposed: Mutex<HashSet<Key>>,
 }
 
 /// On which of a node's doors a request came in.
@@ -107,13 +108,14 @@ impl Gateway {
             events: broadcast::Sender::new(4096),
             stale: Notify::new(),
             stale_pods: Mutex::default(),
+            exposed: Mutex::default(),
         }
     }
 
     /// Routes by the book from now on, of which this changed.
     pub fn route(&self, changes: &Changes, book: &Book) {
         let before = self.table.load_full();
-        let table = Arc::new(before.after(changes, book, &self.settings.node, &self.locals));
+        let table = Arc::new(before.after(changes, book, &self.settings.node, &self.locals, &self.exposed.lock()));
         let services = || changes.services.iter().map(|key| (before.service(key), table.service(key)));
         services().filter_map(|(_, now)| now).flat_map(|now| now.locals()).for_each(|local| local.list());
         self.table.store(table.clone());
@@ -131,6 +133,15 @@ impl Gateway {
     pub fn refresh(&self, pod: &str) {
         self.stale_pods.lock().insert(pod.to_owned());
         self.stale.notify_one();
+    }
+
+    /// An App gets a port of its own: its routes are kept apart from now on, which those of most Apps need not be.
+    pub async fn expose(&self, app: Key) {
+        let mut version = self.version.subscribe();
+        self.exposed.lock().insert(app);
+        self.stale.notify_one();
+        // Before the first table nobody has routes, and then it comes with that.
+        let _ = tokio::time::timeout(Duration::from_secs(1), version.changed()).await;
     }
 
     fn take_stale(&self) -> HashSet<String> {

@@ -58,7 +58,8 @@ impl Default for Limits {
 
 /// Serves a gateway on any number of listeners.
 pub struct Front {
-    gateway: Arc<Gateway>,
+    /// What answers.
+    pub gateway: Arc<Gateway>,
     http: auto::Builder<TokioExecutor>,
     connections: Connections,
     limits: Limits,

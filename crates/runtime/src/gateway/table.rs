@@ -1,5 +1,6 @@
 //! The scheduler's routes with this node's pods behind them, made for quick look-ups.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -127,8 +128,8 @@ impl Target {
 }
 
 impl Table {
-    /// The table after these changes of the book, on the node `node`.
-    pub fn after(&self, changes: &Changes, book: &Book, node: &str, locals: &Locals) -> Table {
+    /// The table after these changes of the book, on the node `node`. `exposed` are the Apps with ports of their own.
+    pub fn after(&self, changes: &Changes, book: &Book, node: &str, locals: &Locals, exposed: &HashSet<Key>) -> Table {
         let mut table = self.clone();
         for key in &changes.services {
             let before = self.services.get(key);
@@ -140,7 +141,8 @@ impl Table {
         for host in &changes.hosts {
             table.route_host(host, Paths::new(book.routes(host)));
         }
-        for app in &changes.apps {
+        let fresh = exposed.iter().filter(|app| !self.apps.contains_key(*app));
+        for app in changes.apps.iter().filter(|app| exposed.contains(*app)).chain(fresh) {
             match Paths::new(book.routes_of_app(app)) {
                 Some(paths) => table.apps.insert(app.clone(), Arc::new(paths)),
                 None => table.apps.remove(app),

@@ -56,7 +56,8 @@ impl Doors {
     /// # Errors
     /// When no port can be had.
     pub async fn expose(&self, namespace: &str, app: &str) -> io::Result<Exposed> {
-        let door = Door::App(Key::new(namespace, app));
+        let key = Key::new(namespace, app);
+        let door = Door::App(key.clone());
         let mut open = self.0.open.lock().await;
         if let Some(address) = open.addresses.get(&door) {
             return Ok(Exposed { address: *address, instead_of: None });
@@ -64,6 +65,7 @@ impl Doors {
         let (listener, instead_of) = open.kept.bind(&format!("{namespace}/{app}")).await?;
         let address = listener.local_addr()?;
         let stop = self.0.stop.lock().clone();
+        self.0.front.gateway.expose(key).await;
         tokio::spawn(self.0.front.clone().serve(listener, door.clone(), stop));
         open.addresses.insert(door, address);
         Ok(Exposed { address, instead_of })
