@@ -58,7 +58,9 @@ async fn an_app_is_deployed_changed_scaled_taken_back_and_deleted() {
     let made = input(&machine, &["deploy", "-"], nowhere.split('\'').nth(1).unwrap());
     ended(&made, 0);
     machine.ok(&["get", "ns", "acc"]);
-    assert!(machine.ok(&["status"]).contains("2/2"));
+    let status = machine.ok(&["status"]);
+    assert!(status.contains("revision 1   age ") && status.contains("2/2"), "{status}");
+    assert!(machine.ok(&["status", "-o", "wide"]).contains("OWN REVISION"));
     assert_eq!(machine.json(&["status", "hello"])["status"]["phase"], "Ready");
     let described = machine.json(&["describe", "hello"]);
     assert!(described["kind"] == "App" && described["events"][0]["involvedObject"].is_object(), "{described:#}");
