@@ -125,7 +125,7 @@ pub async fn lock(
     client: &registry::Client,
     push: bool,
 ) -> Result<AppSpec> {
-    are_offered(&components)?;
+    are_offered(&app, &components)?;
     let mut progress = None;
     let mut images = BTreeMap::new();
     for (name, component) in components {
@@ -156,16 +156,18 @@ pub async fn lock(
 }
 
 /// Refuses components of this machine that need what no node offers, before any of them is pushed; the server sees to the others.
-fn are_offered(components: &BTreeMap<String, Component>) -> Result<()> {
+fn are_offered(app: &App, components: &BTreeMap<String, Component>) -> Result<()> {
     let refused = components.iter().filter_map(|(name, component)| match component {
         Component::Local(path, packed) => {
             let why = inspect::refusal(&packed.inspection.as_ref()?.unsupported(inspect::OFFERED))?;
-            Some(format!("{name} cannot run ({}): {why}", path.display()))
+            let message = format!("{name} cannot run ({}): {why}", path.display());
+            Some(there::mistake(app.file.origins.get(name).cloned(), message))
         }
         Component::Remote(_) => None,
     });
-    let refused: Vec<String> = refused.collect();
-    if refused.is_empty() { Ok(()) } else { bail!(refused.join("\n")) }
+    let mut refused: Vec<_> = refused.collect();
+    refused.sort_by(|a, b| a.place.cmp(&b.place));
+    if refused.is_empty() { Ok(()) } else { Err(Mistakes(refused).into()) }
 }
 
 /// The digest that a reference means now; refuses what no node can run.

@@ -58,7 +58,9 @@ async fn an_app_is_deployed_changed_scaled_taken_back_and_deleted() {
     let made = input(&machine, &["deploy", "-"], nowhere.split('\'').nth(1).unwrap());
     ended(&made, 0);
     machine.ok(&["get", "ns", "acc"]);
-    assert!(machine.ok(&["status"]).contains("2/2"));
+    let status = machine.ok(&["status"]);
+    assert!(status.contains("revision 1   age ") && status.contains("2/2"), "{status}");
+    assert!(machine.ok(&["status", "-o", "wide"]).contains("OWN REVISION"));
     assert_eq!(machine.json(&["status", "hello"])["status"]["phase"], "Ready");
     let described = machine.json(&["describe", "hello"]);
     assert!(described["kind"] == "App" && described["events"][0]["involvedObject"].is_object(), "{described:#}");
@@ -316,6 +318,20 @@ async fn a_plain_manifest_deploys() {
     assert_eq!(machine.json(&["get", "svc"])["items"], Value::Array(vec![]), "nothing is half applied");
 }
 
+/// A component that imports one interface with a function.
+fn importing(interface: &str) -> Vec<u8> {
+    use wasm_encoder::{Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection, ComponentValType, InstanceType};
+    let mut instance = InstanceType::new();
+    instance.ty().function().params::<[(&str, ComponentValType); 0], _>([]).result(None);
+    instance.export("f", ComponentTypeRef::Func(0));
+    let (mut types, mut imports) = (ComponentTypeSection::new(), ComponentImportSection::new());
+    types.instance(&instance);
+    imports.import(interface, ComponentTypeRef::Instance(0));
+    let mut component = Component::new();
+    component.section(&types).section(&imports);
+    component.finish()
+}
+
 #[test]
 fn a_deploy_that_cannot_be_ready_says_why() {
     let machine = Machine::up(&[]);
@@ -323,6 +339,11 @@ fn a_deploy_that_cannot_be_ready_says_why() {
     std::fs::write(&file, format!("{}limits: {{ memory: 900Gi }}\nrollout: {{ deadline: 2s }}\n", hello(1))).unwrap();
     let sentence = machine.fails(&["deploy", file.to_str().unwrap(), "--wait"]);
     assert!(sentence.contains("hello") && sentence.contains("900Gi"), "{sentence}");
+    // What a component needs and no node offers is told where the app file names it.
+    std::fs::write(machine.data.join("odd.wasm"), importing("wasi:nonsense/x@0.9.0")).unwrap();
+    std::fs::write(&file, "app: odd\nimage: ./odd.wasm\n").unwrap();
+    let sentence = machine.fails(&["deploy", file.to_str().unwrap()]);
+    assert!(sentence.contains("greedy.yaml:2:8: odd cannot run") && sentence.contains("wasi:nonsense/x@0.9.0"), "{sentence}");
     // A component that is gone fails before anything is written.
     std::fs::write(&file, "app: missing\nimage: nowhere:1\n").unwrap();
     assert!(machine.fails(&["deploy", file.to_str().unwrap()]).contains("nowhere:1"));

@@ -56,7 +56,9 @@ async fn people(globals: &Globals, cluster: &Cluster, apps: &[Value], format: Fo
 fn heading(app: &Value, cluster: &Cluster) {
     let namespace = if namespace_of(app) == cluster.namespace { String::new() } else { format!(" ({})", namespace_of(app)) };
     let age = time::age(app["metadata"]["creationTimestamp"].as_str());
-    print::line(format_args!("{}{namespace}   {}   {}", print::bold(name_of(app)), phase(app), print::dim(format_args!("age {age}"))));
+    // The number that `deploy`, `get` and `rollout` name.
+    let aside = print::dim(format_args!("revision {}   age {age}", app["metadata"]["generation"]));
+    print::line(format_args!("{}{namespace}   {}   {aside}", print::bold(name_of(app)), phase(app)));
 }
 
 /// The phase of an app, in its colour.
@@ -76,7 +78,9 @@ pub async fn pods(cluster: &Cluster, app: &Value) -> Result<Vec<Value>> {
 
 fn services(app: &Value, pods: &[Value], format: Format) -> Table {
     let wide = format == Format::Wide;
-    let mut table = Table::new(["  service", "ready", "revision", "restarts"].into_iter().chain(wide.then_some("image")));
+    // A service's own revisions are another count, which only confuses beside the app's.
+    let more = wide.then_some(["own revision", "image"]).into_iter().flatten();
+    let mut table = Table::new(["  service", "ready", "restarts"].into_iter().chain(more));
     for (name, service) in app["status"]["services"].as_object().into_iter().flatten() {
         let (ready, desired) = (service["ready"].as_u64().unwrap_or(0), service["desired"].as_u64().unwrap_or(0));
         let counts = format!("{ready}/{desired}");
@@ -88,8 +92,9 @@ fn services(app: &Value, pods: &[Value], format: Format) -> Table {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let image = wide.then(|| app["spec"]["services"][name]["image"].as_str().unwrap_or("-").to_owned());
-        table.row([format!("  {name}"), counts, revision, restarts.to_string()].into_iter().chain(image));
+        let image = app["spec"]["services"][name]["image"].as_str().unwrap_or("-").to_owned();
+        let more = wide.then_some([revision, image]).into_iter().flatten();
+        table.row([format!("  {name}"), counts, restarts.to_string()].into_iter().chain(more));
     }
     table
 }
