@@ -81,4 +81,18 @@ async fn the_shop_sells_what_it_has_and_remembers_it() {
     let machine = machine.again(&[]);
     ANSWERS.iter().for_each(|line| drop(machine.prints(line)));
     assert_eq!(stock(&machine, "banana").await, bananas - 1);
+
+    // Deleted and deployed again: its data waited for it. Deleted with its data: it begins anew.
+    let path = file.to_str().unwrap();
+    machine.ok(&["delete", "app", "shop", "--wait"]);
+    machine.ok(&["deploy", path, "--wait"]);
+    assert_eq!(stock(&machine, "apple").await, 0);
+    assert!(machine.ok(&["delete", "app", "shop", "--with-data"]).contains("the data of app shop is removed"));
+    machine.ok(&["deploy", path, "--wait"]);
+    assert_eq!((stock(&machine, "apple").await, stock(&machine, "banana").await), (before, bananas));
+    let refused = machine.command(&["delete", "deployment", "shop-user", "--with-data"]).output().unwrap();
+    common::ended(&refused, 2);
+    // An app that is gone can be asked for too.
+    machine.ok(&["delete", "app", "shop", "--wait"]);
+    machine.ok(&["delete", "app", "shop", "--with-data"]);
 }

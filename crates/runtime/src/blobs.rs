@@ -90,7 +90,7 @@ impl Blobs {
         if let Some(store) = open.get(&key).and_then(Weak::upgrade) {
             return Ok(store);
         }
-        let folder = self.root.join(format!("{}_{}", plain(namespace), plain(app)));
+        let folder = self.folder(namespace, app);
         let uploads = folder.join(UPLOADS);
         if uploads.exists() {
             // What was not finished when the node ended never will be.
@@ -101,6 +101,25 @@ impl Blobs {
         open.retain(|_, store| store.strong_count() > 0);
         open.insert(key, Arc::downgrade(&store));
         Ok(store)
+    }
+
+    fn folder(&self, namespace: &str, app: &str) -> PathBuf {
+        self.root.join(format!("{}_{}", plain(namespace), plain(app)))
+    }
+
+    /// Removes all objects of an App.
+    ///
+    /// # Errors
+    /// While a pod has them open, and when a file cannot be removed; what is left goes with the next call.
+    pub fn forget(&self, namespace: &str, app: &str) -> io::Result<()> {
+        let open = self.open.lock();
+        if open.get(&(namespace.to_owned(), app.to_owned())).is_some_and(|store| store.strong_count() > 0) {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "a pod has them open"));
+        }
+        match fs::remove_dir_all(self.folder(namespace, app)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

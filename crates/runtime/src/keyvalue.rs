@@ -89,8 +89,15 @@ impl Default for Limits {
 }
 
 /// All buckets of a node.
-pub struct Buckets {
-    open: Box<dyn Fn(BucketId) -> Arc<dyn Bucket> + Send + Sync>,
+pub struct Buckets(Box<dyn Backend>);
+
+/// Where buckets are kept.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// One bucket.
+    fn bucket(&self, id: BucketId) -> Arc<dyn Bucket>;
+    /// Removes all buckets of an app, with all that is in them.
+    async fn forget(&self, namespace: &str, app: &str) -> Result<(), Error>;
 }
 
 impl Buckets {
@@ -99,8 +106,7 @@ impl Buckets {
     /// # Errors
     /// When the file cannot be opened, or another process has it open.
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, Error> {
-        let file = file::File::open(dir, limits)?;
-        Ok(Self::of(move |id| file.bucket(id)))
+        file::File::open(dir, limits).map(Self::of)
     }
 
     /// Buckets in memory, gone with this value: for `wctl run` and tests.
@@ -108,17 +114,24 @@ impl Buckets {
     /// # Errors
     /// When there is no memory or no thread for them.
     pub fn in_memory(limits: Limits) -> Result<Self, Error> {
-        let file = file::File::in_memory(limits)?;
-        Ok(Self::of(move |id| file.bucket(id)))
+        file::File::in_memory(limits).map(Self::of)
     }
 
     /// Buckets kept elsewhere.
-    pub fn of(open: impl Fn(BucketId) -> Arc<dyn Bucket> + Send + Sync + 'static) -> Self {
-        Self { open: Box::new(open) }
+    pub fn of(backend: impl Backend + 'static) -> Self {
+        Self(Box::new(backend))
     }
 
     /// One bucket.
     pub fn bucket(&self, id: BucketId) -> Arc<dyn Bucket> {
-        (self.open)(id)
+        self.0.bucket(id)
+    }
+
+    /// Removes all buckets of an app, with all that is in them.
+    ///
+    /// # Errors
+    /// When the store fails; then all of them are still there.
+    pub async fn forget(&self, namespace: &str, app: &str) -> Result<(), Error> {
+        self.0.forget(namespace, app).await
     }
 }

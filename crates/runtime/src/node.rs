@@ -253,7 +253,8 @@ impl Node {
         let (node, client) = (self.config.name.clone(), self.client.clone());
         let (logs, gateway, source) = (self.host.logs.clone(), self.host.gateway.clone(), self.host.source.clone());
         let running = u64::from(self.config.engines.running);
-        Asks { node, client, logs, gateway, requests: self.requests(), source, running }
+        let (buckets, blobs) = (self.host.buckets.clone(), self.host.blobs.clone());
+        Asks { node, client, logs, gateway, requests: self.requests(), source, running, buckets, blobs }
     }
 }
 

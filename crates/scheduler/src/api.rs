@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, header, request};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Identity, Tokens};
-use crate::kinds::ROUTE_CLAIM;
+use crate::kinds::{APP, ROUTE_CLAIM};
 use crate::objects::Objects;
 use crate::reconcile::Resolve;
 
@@ -23,6 +23,7 @@ mod apps;
 mod body;
 mod claims;
 pub mod columns;
+mod data;
 pub mod defaults;
 mod delete;
 mod discovery;
@@ -180,6 +181,7 @@ async fn dispatch(call: Call, method: &Method) -> Result<Response> {
         ("scale", _) if call.target.kind.scale => scale::answer(call, verb).await,
         ("log", "get") if call.target.kind.kind == "Pod" => logs::answer(call).await,
         ("", "delete") => delete::one(call).await,
+        ("data", "delete") if call.target.kind == &APP => data::forget(call).await,
         ("", "deletecollection") => delete::all(call).await,
         ("exec" | "attach" | "portforward", _) if call.target.kind.kind == "Pod" => {
             Err(Refusal::bad_request(format!("{part} does not work on a component: it has no shell, no terminal and no ports of its own")))

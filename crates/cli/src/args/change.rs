@@ -174,6 +174,9 @@ pub struct Delete {
     /// It is no failure if they are not there
     #[arg(long)]
     pub ignore_not_found: bool,
+    /// Of apps, also remove the key-value data and blobs, which otherwise stay for when the app comes back; also of one that is gone
+    #[arg(long)]
+    pub with_data: bool,
     /// How results are printed.
     #[command(flatten)]
     pub output: Output,

@@ -22,6 +22,11 @@ impl Deadline {
     pub fn after(after: Duration) -> Deadline {
         Deadline { at: Instant::now() + after, after }
     }
+
+    /// Whether it has passed.
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.at
+    }
 }
 
 /// What a look at the object came to.

@@ -1,15 +1,21 @@
 //! `wctl delete`: deletes objects, by name or as files describe them.
 
-use anyhow::{Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use http::Method;
 use scheduler::kinds::{self, Kind};
 use serde_json::json;
 
 use crate::args::{Delete, Format, Globals};
-use crate::cluster::{Cluster, Deadline, Until, name_of};
+use crate::cluster::{Cluster, Deadline, Until, code, name_of, path};
 use crate::exit::Usage;
 use crate::files::{self, Documents};
 use crate::print;
 use crate::target;
+
+/// How long a node may take to see that an app's last pod is gone, before it is asked once more.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// One object to delete.
 struct Doomed {
@@ -26,12 +32,16 @@ pub async fn run(globals: &Globals, delete: Delete) -> Result<()> {
         Some(kind) => by_name(&cluster, kind, &delete.names)?,
         None => by_files(&cluster, &delete.files)?,
     };
+    if delete.with_data && doomed.iter().any(|doomed| *doomed.kind != kinds::APP) {
+        bail!(Usage("only apps have data; delete them with `wctl delete app NAME --with-data`".into()));
+    }
     let format = delete.output.output;
     let (mut missing, mut items) = (Vec::new(), Vec::new());
     for Doomed { kind, namespace, name } in &doomed {
         let deleted = cluster.delete(kind, namespace, name).await?;
         items.push(json!({"kind": kind.kind, "namespace": kind.namespaced.then_some(namespace), "name": name, "deleted": deleted}));
         match format {
+            _ if !deleted && delete.with_data => {}
             _ if !deleted => missing.push(match kind.namespaced {
                 true => format!("{} {name} in namespace {namespace}", kind.singular),
                 false => format!("{} {name}", kind.singular),
@@ -49,12 +59,31 @@ pub async fn run(globals: &Globals, delete: Delete) -> Result<()> {
     if !missing.is_empty() && !delete.ignore_not_found {
         bail!("there is no {}", missing.join(" and no "));
     }
-    if delete.wait.wait.unwrap_or_else(print::is_watched) {
+    if delete.wait.wait.unwrap_or_else(print::is_watched) || delete.with_data {
         for Doomed { kind, namespace, name } in &doomed {
             gone(&cluster, kind, namespace, name, deadline).await?;
         }
     }
+    if delete.with_data {
+        for Doomed { namespace, name, .. } in &doomed {
+            forget(&cluster, namespace, name, deadline).await?;
+            if matches!(format, Format::Table | Format::Wide) {
+                print::line(format_args!("the data of app {name} is removed"));
+            }
+        }
+    }
     Ok(())
+}
+
+/// Removes what an app kept, as soon as its last pod has let go of it.
+async fn forget(cluster: &Cluster, namespace: &str, app: &str, deadline: Deadline) -> Result<()> {
+    let path = format!("{}/data", path(&kinds::APP, Some(namespace), Some(app))?);
+    loop {
+        match cluster.json(Method::DELETE, &path, &[], None).await {
+            Err(error) if code(&error) == Some(409) && !deadline.is_over() => tokio::time::sleep(AGAIN).await,
+            done => return done.map(drop).with_context(|| format!("removing the data of app {app}")),
+        }
+    }
 }
 
 fn by_name(cluster: &Cluster, kind: &str, names: &[String]) -> Result<Vec<Doomed>> {

@@ -177,6 +177,11 @@ impl Locals {
         self.0.get(uid).map(|local| local.clone())
     }
 
+    /// Whether a pod of this App is here.
+    pub fn has(&self, namespace: &str, app: &str) -> bool {
+        self.0.iter().any(|local| local.identity.namespace == namespace && local.identity.app == app)
+    }
+
     /// Forgets a pod.
     pub fn leave(&self, uid: &str) {
         self.0.remove(uid);

@@ -22,6 +22,8 @@ pub enum Change {
     Swap(String, Option<u64>, Bytes),
     /// A number.
     Increment(String, i64),
+    /// Everything whose name begins with the prefix.
+    Forget,
 }
 
 /// What came of a change.
@@ -49,6 +51,15 @@ pub fn address(prefix: &[u8], key: &str) -> Vec<u8> {
     [prefix, key.as_bytes()].concat()
 }
 
+/// The first name that does not begin with `prefix`, whose last byte is a name's and so never 255.
+fn after(prefix: &[u8]) -> Vec<u8> {
+    let mut after = prefix.to_vec();
+    if let Some(last) = after.last_mut() {
+        *last = last.saturating_add(1);
+    }
+    after
+}
+
 fn cost(key: &str, value: usize) -> u64 {
     (key.len() + value) as u64 + OVERHEAD
 }
@@ -72,7 +83,14 @@ impl Tables<'_> {
                 self.set(prefix, vec![(key, Some(sum.to_string().into()))])?;
                 Ok(Outcome::Sum(sum))
             }
+            Change::Forget => self.forget(prefix).map(|()| Outcome::Done),
         }
+    }
+
+    fn forget(&mut self, prefix: &[u8]) -> Result<(), Error> {
+        let end = after(prefix);
+        self.values.retain_in(prefix..end.as_slice(), |_, _| false).map_err(store)?;
+        self.sizes.retain_in(prefix..end.as_slice(), |_, _| false).map_err(store)
     }
 
     fn get(&self, prefix: &[u8], key: &str) -> Result<Option<Versioned>, Error> {

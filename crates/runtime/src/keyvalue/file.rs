@@ -11,7 +11,7 @@ use redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
 use super::change::{Change, Outcome, SIZES, Tables, VALUES, address, decode, store};
-use super::{Bucket, BucketId, Error, Keys, Limits, Versioned};
+use super::{Backend, Bucket, BucketId, Error, Keys, Limits, Versioned};
 
 /// Memory for pages of the file.
 const CACHE: usize = 16 << 20;
@@ -59,15 +59,26 @@ impl File {
         Ok(Self { database, writes })
     }
 
-    pub fn bucket(&self, id: BucketId) -> Arc<dyn Bucket> {
-        Arc::new(Part { database: self.database.clone(), writes: self.writes.clone(), prefix: prefix(&id) })
+    fn part(&self, prefix: Arc<[u8]>) -> Part {
+        Part { database: self.database.clone(), writes: self.writes.clone(), prefix }
     }
 }
 
-/// Namespace, app and bucket with their lengths, so that no name runs into the next and no key into another bucket.
-fn prefix(id: &BucketId) -> Arc<[u8]> {
+#[async_trait]
+impl Backend for File {
+    fn bucket(&self, id: BucketId) -> Arc<dyn Bucket> {
+        Arc::new(self.part(prefix(&[&id.namespace, &id.app, &id.bucket])))
+    }
+
+    async fn forget(&self, namespace: &str, app: &str) -> Result<(), Error> {
+        self.part(prefix(&[namespace, app])).write(Change::Forget).await.map(drop)
+    }
+}
+
+/// Names with their lengths (namespace, app and bucket), so that none runs into the next and no key into another bucket.
+fn prefix(names: &[&str]) -> Arc<[u8]> {
     let mut prefix = Vec::new();
-    for name in [&id.namespace, &id.app, &id.bucket] {
+    for name in names {
         prefix.extend_from_slice(&(name.len() as u32).to_be_bytes());
         prefix.extend_from_slice(name.as_bytes());
     }

@@ -36,6 +36,27 @@ async fn what_was_written_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn an_app_that_is_forgotten_takes_nothing_of_others_along() {
+    let buckets = small();
+    let kept = [id("n", "ab", "x"), id("n", "a0", "x"), id("na", "a", "x"), id("m", "a", "x")];
+    let gone = [id("n", "a", "x"), id("n", "a", "y")];
+    for id in kept.iter().chain(&gone) {
+        set(&buckets.bucket(id.clone()), "k", "v").await.unwrap();
+    }
+    buckets.forget("n", "a").await.unwrap();
+    for id in gone {
+        let bucket = buckets.bucket(id);
+        assert_eq!(bucket.get("k").await, Ok(None));
+        // Nor does what was there count any more: the bucket has room for as much as a new one.
+        let full: Vec<_> = (0..5).map(|n| (n.to_string(), Some(Bytes::from_static(b"123")))).collect();
+        bucket.set_many(full).await.unwrap();
+    }
+    for id in kept {
+        assert_eq!(buckets.bucket(id.clone()).get("k").await.unwrap().map(|found| found.value), Some("v".into()), "{id:?}");
+    }
+}
+
+#[tokio::test]
 async fn many_swaps_at_once_lose_nothing() {
     let bucket = small().bucket(id("n", "a", "b"));
     let add = |bucket: Arc<dyn Bucket>| async move {

@@ -16,9 +16,11 @@ use kube::Client;
 use kube::client::Body;
 use serde::Deserialize;
 
+use crate::blobs::Blobs;
 use crate::gateway::Gateway;
 use crate::gateway::access;
 use crate::instance::Source;
+use crate::keyvalue::Buckets;
 use crate::logs::{Logs, Query};
 use crate::room::{self, Budget};
 
@@ -36,6 +38,11 @@ enum What {
     Logs(WantedLogs),
     Access(access::Query),
     Metrics,
+    /// Removes what an App has kept on this node.
+    Forget {
+        namespace: String,
+        app: String,
+    },
     Prune {
         /// Digests of artifacts that revisions need.
         keep: Vec<Digest>,
@@ -79,6 +86,10 @@ pub struct Asks {
     pub source: Arc<dyn Source>,
     /// How many sandboxes may run at a time.
     pub running: u64,
+    /// What apps keep.
+    pub buckets: Arc<Buckets>,
+    /// What apps keep.
+    pub blobs: Arc<Blobs>,
 }
 
 impl Asks {
@@ -146,8 +157,19 @@ impl Asks {
                     pruned.layers.iter().map(|(layer, bytes)| (layer.to_string(), (*bytes).into())).collect();
                 Ok(one(serde_json::Value::Object(layers).to_string()))
             }
+            What::Forget { namespace, app } => self.forget(namespace, app).await.map(|()| one("{}".to_owned())),
             What::Unknown => Err("this node is older than the server and does not know what it asks".into()),
         }
+    }
+
+    async fn forget(&self, namespace: String, app: String) -> Result<(), String> {
+        if self.gateway.locals.has(&namespace, &app) {
+            return Err(format!("pods of app {app} are still here"));
+        }
+        self.buckets.forget(&namespace, &app).await.map_err(|error| error.to_string())?;
+        let blobs = self.blobs.clone();
+        let forgotten = tokio::task::spawn_blocking(move || blobs.forget(&namespace, &app)).await;
+        forgotten.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     fn metrics(&self) -> String {
