@@ -1,5 +1,7 @@
 //! What clients see when a guest fails.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -67,12 +69,13 @@ async fn h18_h19_h41_each_failure_has_its_status_and_sentence() {
 async fn over_the_limit_of_concurrency_is_a_quick_503_with_retry_after() {
     let cluster = cluster().await;
     let full = async {
-        loop {
-            let response = cluster.open("web", "/", false).await;
-            if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-                return response.headers()["retry-after"].clone();
-            }
+        // Not before both are at work: a third request in their midst would have taken one's place.
+        while !cluster.handle.metrics().contains("wctl_sandboxes 2\n") {
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        let response = cluster.open("web", "/", false).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        response.headers()["retry-after"].clone()
     };
     let (one, two, retry) = tokio::join!(cluster.open("web", "/sleep", false), cluster.open("web", "/sleep", false), within("a 503", full));
     assert_eq!((one.status().as_u16(), two.status().as_u16()), (504, 504));
