@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ const TICKS: u32 = 2;
 #[derive(Default)]
 pub(crate) struct Progress {
     answer: Mutex<Option<Answer>>,
+    answered: AtomicBool,
     ticks: AtomicU32,
     asked: AtomicWaker,
     /// Nanoseconds.
@@ -40,13 +41,19 @@ pub(crate) type Answer = Result<Response<WasiBody>, String>;
 impl Progress {
     /// The guest has answered.
     pub fn answer(&self, answer: Answer) {
+        self.answered.store(true, Ordering::Relaxed);
         *self.answer.lock() = Some(answer);
         self.asked.wake();
     }
 
-    /// Whether the guest has answered.
+    /// Whether an answer waits to be taken.
     pub fn has_answer(&self) -> bool {
         self.answer.lock().is_some()
+    }
+
+    /// Whether the guest has answered, be the answer on its way already.
+    pub fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// The answer, once.

@@ -97,7 +97,7 @@ pub(super) async fn serve(
     let result = match called {
         Ok(()) if unfinished(store.data_mut()) => Err(Failure::Refused("the guest returned before it had finished a body".into())),
         Ok(()) => Ok(()),
-        Err(error) if progress.has_answer() && twice(&error) => Err(Failure::Refused("the guest set its response twice".into())),
+        Err(error) if progress.has_answered() && twice(&error) => Err(Failure::Refused("the guest set its response twice".into())),
         Err(error) => Err(classify(&error, &store.data().meter, false)),
     };
     Finished { sandbox: Some(sandbox), result }
