@@ -276,7 +276,7 @@ impl Hasher for Settings {
 }
 
 /// Maps code that was vouched for.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "wasmtime cannot check code that it maps; the checksum can")]
 fn deserialize(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the file was written by this program from wasmtime's own compiler, for this engine: its keyed checksum, which
     // covers the component's digest, the engine's settings and wasmtime's version, has just been verified. The folder and the

@@ -38,7 +38,7 @@ impl Rest {
 
 /// Gives the pages of a component's code back to the system, which reads them again from the file when they are needed.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "no safe call gives advice on memory")]
 pub fn put_aside(component: &Component) {
     let image = component.image_range();
     let start = image.start.cast_mut().cast();
@@ -86,7 +86,7 @@ mod tests {
         let code = Component::new(&engine, text).and_then(|component| component.serialize()).expect("compiled");
         let mut file = std::fs::File::create(&path).expect("a file");
         file.write_all(&code).and_then(|()| file.sync_all()).expect("written");
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "code that this test compiled")]
         // SAFETY: it was made in the lines above.
         let component = unsafe { Component::deserialize_file(&engine, &path) }.expect("mapped");
         let call = || {
