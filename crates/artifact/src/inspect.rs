@@ -57,7 +57,7 @@ pub enum Error {
     #[error("the file is empty, not a WebAssembly component: build it again")]
     Empty,
     /// The preamble's 8 bytes are not all there.
-    #[error("the file has only {0} bytes, too few for a WebAssembly component: build it again")]
+    #[error("the file is too short for a WebAssembly component ({0} B): build it again")]
     Short(usize),
     /// WebAssembly's text format.
     #[error("this is WebAssembly text, not a binary: translate it with `wasm-tools parse FILE.wat -o FILE.wasm`")]

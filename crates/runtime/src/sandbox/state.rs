@@ -25,8 +25,8 @@ use crate::wasi::outgoing::{Allowance, Hooks};
 use crate::wasi::sockets::{Reach, Sockets};
 use crate::wasi::stdio::Printer;
 
-/// Bytes that a guest may hand to one host function.
-const HOSTCALL_BYTES: usize = 16 << 20;
+/// Bytes that a guest may hand to one host function, which copies them while its thread serves nobody else: some 3 ms.
+const HOSTCALL_BYTES: usize = 4 << 20;
 
 /// Resources (streams, fields, pollables …) that a guest may hold at a time.
 const RESOURCES: usize = 4_096;
