@@ -121,7 +121,7 @@ impl Kept {
     fn new() -> Kept {
         let folder = tempfile::tempdir().expect("a folder");
         let engines = Engines::new(Config { small: 8, large: 8, running: 8, ..Config::default() });
-        let cache = Cache::open(folder.path(), engines, Compiler::InProcess).expect("a cache");
+        let cache = Cache::open(folder.path(), engines, Compiler::InProcess, None).expect("a cache");
         block_on(cache.prepare_bytes(Bytes::from_static(EMPTY), 1 << 20)).expect("an empty component");
         let files = std::fs::read_dir(folder.path().join("code")).expect("the code");
         let mut files = files.map(|file| file.expect("a file").path());

@@ -16,8 +16,9 @@ pub const MARK: &str = "WCTL_BACKGROUND";
 /// How often we look whether a process has come or gone; nothing tells us.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Starts this program with other arguments, away from the terminal; what it prints goes to `up.log`.
-pub fn start(home: &Home, arguments: &[std::ffi::OsString]) -> Result<Child> {
+/// Starts this program with other arguments, away from the terminal; what it prints goes to `up.log`. The address of Redis may hold a password,
+/// which everybody could read in an argument.
+pub fn start(home: &Home, arguments: &[std::ffi::OsString], keyvalue: Option<&str>) -> Result<Child> {
     let path = home.log();
     // A first line shows whether there is room for others: a process that cannot say why it ends is of no use.
     let begin = || -> std::io::Result<File> {
@@ -29,6 +30,7 @@ pub fn start(home: &Home, arguments: &[std::ffi::OsString]) -> Result<Child> {
     let program = std::env::current_exe().context("finding this program's file")?;
     let mut command = Command::new(program);
     command.args(arguments).env(MARK, "1").stdin(Stdio::null());
+    command.envs(keyvalue.map(|url| ("WCTL_KEYVALUE", url)));
     command.stdout(log.try_clone().context("sharing the log")?).stderr(log);
     detach(&mut command);
     command.spawn().context("starting in the background")

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use anyhow::{Context, Result, anyhow};
 use runtime::cache::Compiler;
+use runtime::keyvalue::{self, Redis};
 use runtime::node::{self, Node};
 use scheduler::auth::Identity;
 use scheduler::names::DEFAULT_NAMESPACE;
@@ -75,6 +76,16 @@ pub async fn worker(
     let (handle, stop) = (node.handle(), CancellationToken::new());
     let task = tokio::spawn(node.run(http, stop.clone().cancelled_owned()));
     Ok(Worker { url, handle, task, stop })
+}
+
+/// The Redis that keeps buckets, if one is named. One that does not answer now may do so later: until then apps that use buckets fail.
+pub async fn redis(url: Option<&str>) -> Result<Option<Redis>> {
+    let Some(url) = url else { return Ok(None) };
+    let redis = Redis::new(url, keyvalue::Limits::default()).context("reading --keyvalue (write redis://HOST:PORT)")?;
+    if let Err(why) = redis.check().await {
+        print::warn(format_args!("the Redis of --keyvalue does not answer, and apps that use buckets fail until it does: {why}"));
+    }
+    Ok(Some(redis))
 }
 
 impl Control {

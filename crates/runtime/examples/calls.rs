@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use http_body_util::BodyExt;
-use runtime::cache::{COMPILE_CHILD, Cache, Compiler, compile_child};
+use runtime::cache::{BASELINE, COMPILE_CHILD, Cache, Compiler, compile_child};
 use runtime::engine::{Config, Engines};
 use runtime::keyvalue::{Buckets, Limits};
 use runtime::sandbox::{Guest, Host, PodIdentity, Spec};
@@ -26,7 +26,7 @@ fn main() -> Result<std::process::ExitCode> {
 async fn measure(wasm: bytes::Bytes, time: Duration) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engines = Engines::new(Config::default());
-    let cache = Cache::open(dir.path(), engines.clone(), Compiler::child()?)?;
+    let cache = Cache::open(dir.path(), engines.clone(), Compiler::child()?, BASELINE)?;
     let start = Instant::now();
     let code = cache.prepare_bytes(wasm, 128 << 20).await?;
     println!("compiled in {:?}", start.elapsed());

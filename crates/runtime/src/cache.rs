@@ -11,32 +11,24 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use wasmtime::component::Component;
 
-use crate::engine::{Abi, Class, Engines, Kind};
+use crate::engine::{Abi, Class, Engines, Kind, Tier};
 use crate::metrics::CodeCounts;
-use crate::sandbox::link::Linked;
 use crate::site::{self, Site};
 
+mod baseline;
+mod code;
 mod compile;
 mod folder;
 mod rest;
 
+pub use baseline::FROM as BASELINE;
+pub use code::Code;
+pub(crate) use code::Version;
+use compile::Haste;
 pub use compile::{COMPILE_CHILD, Compiler, compile_child};
 pub use folder::Pruned;
 use folder::{Folder, Holds};
 pub(crate) use rest::{LOOK, Rest};
-
-/// Code that is ready to link. Shared by all pods of the same component.
-pub struct Code {
-    /// The compiled component.
-    pub component: Component,
-    /// The engine that it is for.
-    pub kind: Kind,
-    /// The digest of the component's bytes.
-    pub layer: Digest,
-    /// The component, linked: the same for all pods that run it.
-    pub(crate) linked: Mutex<Option<Arc<Linked>>>,
-    pub(crate) rest: Arc<Rest>,
-}
 
 /// What an artifact is to a node.
 #[derive(Clone)]
@@ -122,16 +114,19 @@ struct Inner {
     /// A lock for each artifact that is being fetched, by their manifest's digest.
     fetching: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     counts: Arc<CodeCounts>,
+    /// Bytes from which a component gets baseline code first, if any does.
+    baseline: Option<usize>,
+    improving: tokio::sync::Semaphore,
 }
 
 type Slot = Arc<tokio::sync::Mutex<Weak<Code>>>;
 
 impl Cache {
-    /// Opens a folder, and makes it if it is missing.
+    /// Opens a folder, and makes it if it is missing. Components of `baseline` bytes and more get baseline code first ([`BASELINE`]).
     ///
     /// # Errors
     /// When the folder or its key cannot be made, read or kept private.
-    pub fn open(dir: impl AsRef<Path>, engines: Engines, compiler: Compiler) -> Result<Self, Error> {
+    pub fn open(dir: impl AsRef<Path>, engines: Engines, compiler: Compiler, baseline: Option<usize>) -> Result<Self, Error> {
         let folder = Folder::open(dir.as_ref())?;
         Ok(Self(Arc::new(Inner {
             folder,
@@ -141,6 +136,8 @@ impl Cache {
             sites: Mutex::default(),
             fetching: Mutex::default(),
             counts: Arc::default(),
+            baseline,
+            improving: tokio::sync::Semaphore::new(1),
         })))
     }
 
@@ -193,12 +190,14 @@ impl Cache {
     pub async fn prepare(&self, reference: &Reference, client: &Client, memory: u64) -> Result<Arc<Code>, Error> {
         let (manifest, layer, holds) = self.kept(reference, client).await?;
         let Holds::Component(abi) = holds else { return Err(Error::NotCode(layer)) };
-        let kind = Kind { abi, class: Class::of(memory) };
-        let again = async || match self.0.folder.artifact(&layer) {
+        let kind = Kind { abi, class: Class::of(memory), tier: Tier::Optimized };
+        let wasm = async || match self.0.folder.artifact(&layer) {
             Some(wasm) => Ok(wasm),
             None => self.pull(reference, manifest, client).await.map(|(wasm, _)| wasm),
         };
-        self.code(layer, kind, again).await
+        let inner = self.0.clone();
+        // From the folder, not from memory: many may wait for their turn.
+        self.code(layer, kind, wasm, |_| Box::new(move || inner.folder.artifact(&layer))).await
     }
 
     /// Fetches an artifact unless the folder has it: the first half of [`Cache::prepare`], for those who tell of both.
@@ -253,24 +252,36 @@ impl Cache {
     /// When the bytes are no component, or compiling fails.
     pub async fn prepare_bytes(&self, wasm: Bytes, memory: u64) -> Result<Arc<Code>, Error> {
         let layer = Digest::of(&wasm);
-        let kind = Kind { abi: abi(&layer, &wasm)?, class: Class::of(memory) };
-        self.code(layer, kind, async || Ok(wasm)).await
+        let kind = Kind { abi: abi(&layer, &wasm)?, class: Class::of(memory), tier: Tier::Optimized };
+        self.code(layer, kind, async || Ok(wasm), |wasm| Box::new(move || Some(wasm))).await
     }
 
-    /// Code by digest: what is in memory, else in the folder, else compiled from what `wasm` brings.
-    async fn code(&self, layer: Digest, kind: Kind, wasm: impl AsyncFnOnce() -> Result<Bytes, Error>) -> Result<Arc<Code>, Error> {
+    /// Code by digest: what is in memory, else in the folder, else compiled from what `wasm` brings; `again` brings it once more, later.
+    async fn code(
+        &self,
+        layer: Digest,
+        kind: Kind,
+        wasm: impl AsyncFnOnce() -> Result<Bytes, Error>,
+        again: impl FnOnce(Bytes) -> baseline::Again,
+    ) -> Result<Arc<Code>, Error> {
         let slot = self.slot(layer, kind);
         let mut slot = slot.lock().await;
         if let Some(code) = slot.upgrade() {
             self.0.counts.shared.fetch_add(1, Ordering::Relaxed);
             return Ok(code);
         }
-        let (component, count) = match self.load(layer, kind).await? {
-            Some(component) => (component, &self.0.counts.kept),
-            None => (self.compile(layer, kind, wasm().await?).await?, &self.0.counts.compiled),
+        let (code, count) = match self.load(layer, kind).await? {
+            Some(component) => (Code::new(layer, component, kind), &self.0.counts.kept),
+            None => {
+                let wasm = wasm().await?;
+                let code = match self.baseline(kind, layer, &wasm, again(wasm.clone())).await {
+                    Some(code) => code,
+                    None => Code::new(layer, self.compile(layer, kind, wasm, Haste::Now).await?, kind),
+                };
+                (code, &self.0.counts.compiled)
+            }
         };
         count.fetch_add(1, Ordering::Relaxed);
-        let code = Arc::new(Code { component, kind, layer, linked: Mutex::default(), rest: Arc::default() });
         *slot = Arc::downgrade(&code);
         Ok(code)
     }
@@ -291,8 +302,8 @@ impl Cache {
         .await
     }
 
-    async fn compile(&self, layer: Digest, kind: Kind, wasm: Bytes) -> Result<Component, Error> {
-        let code = self.0.compiler.compile(&self.0.folder, layer, kind, wasm).await?;
+    async fn compile(&self, layer: Digest, kind: Kind, wasm: Bytes, haste: Haste) -> Result<Component, Error> {
+        let code = self.0.compiler.compile(&self.0.folder, layer, kind, wasm, haste).await?;
         let inner = self.0.clone();
         blocking(move || {
             let engine = inner.engines.get(kind)?;
@@ -308,7 +319,7 @@ impl Cache {
         let slots: Vec<Slot> = self.0.loaded.lock().values().cloned().collect();
         // Code that is being made is not at rest.
         let codes = slots.iter().filter_map(|slot| slot.try_lock().ok()?.upgrade());
-        codes.filter(|code| code.rest.look()).for_each(|code| rest::put_aside(&code.component));
+        codes.filter(|code| code.rest.look()).for_each(|code| rest::put_aside(&code.version().component));
     }
 
     /// Drops artifacts and code that no running pod uses and `keep` (digests of manifests, as references have them) does not name; or says

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use wasmtime::component::Linker;
-use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, Strategy, UpdateDeadline};
 
-use crate::cache::Code;
+use crate::cache::Version;
 use crate::sandbox::PodIdentity;
 use crate::sandbox::budget::Budget;
 use crate::sandbox::link::{self, Linked};
@@ -50,18 +50,39 @@ impl Class {
     }
 }
 
-/// One of the four engines.
+/// Which compiler makes the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// Cranelift: code that runs fast.
+    Optimized,
+    /// Winch: code that is made fast, five times as fast, and runs until the other is there.
+    Baseline,
+}
+
+/// One of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kind {
     /// The generation of WASI.
     pub abi: Abi,
     /// The memory class.
     pub class: Class,
+    /// The compiler.
+    pub tier: Tier,
 }
+
+/// How many kinds there are.
+const KINDS: usize = 8;
 
 impl Kind {
     fn index(self) -> usize {
-        usize::from(self.abi == Abi::P3) * 2 + usize::from(self.class == Class::Large)
+        usize::from(self.abi == Abi::P3) * 4 + usize::from(self.class == Class::Large) * 2 + usize::from(self.tier == Tier::Baseline)
+    }
+
+    /// Each kind there is.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        let classes = |abi| [Class::Small, Class::Large].map(move |class| (abi, class));
+        let kinds = [Abi::P2, Abi::P3].into_iter().flat_map(classes);
+        kinds.flat_map(|(abi, class)| [Tier::Optimized, Tier::Baseline].map(|tier| Kind { abi, class, tier }))
     }
 }
 
@@ -69,7 +90,8 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let abi = if self.abi == Abi::P2 { "p2" } else { "p3" };
         let class = if self.class == Class::Small { "128m" } else { "4g" };
-        write!(f, "{abi}-{class}")
+        let tier = if self.tier == Tier::Baseline { "-baseline" } else { "" };
+        write!(f, "{abi}-{class}{tier}")
     }
 }
 
@@ -120,8 +142,8 @@ pub struct Engines(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    made: Mutex<[Option<Engine>; 4]>,
-    linkers: Mutex<[Option<Arc<Linker<State>>>; 4]>,
+    made: Mutex<[Option<Engine>; KINDS]>,
+    linkers: Mutex<[Option<Arc<Linker<State>>>; KINDS]>,
     shares: Mutex<HashMap<(String, String), Weak<Budget>>>,
     ticker: ticker::Ticker,
 }
@@ -166,23 +188,21 @@ impl Engines {
     }
 
     /// Links a component, once for all pods that run it.
-    pub(crate) fn link(&self, code: &Code) -> Result<Arc<Linked>, String> {
-        let mut linked = code.linked.lock();
-        if let Some(linked) = &*linked {
+    pub(crate) fn link(&self, version: &Version) -> Result<Arc<Linked>, String> {
+        if let Some(linked) = version.linked.get() {
             return Ok(linked.clone());
         }
-        let made = Arc::new(link::link(&*self.linker(code)?, &code.component)?);
-        *linked = Some(made.clone());
-        Ok(made)
+        let made = Arc::new(link::link(&*self.linker(version)?, &version.component)?);
+        Ok(version.linked.get_or_init(|| made).clone())
     }
 
-    fn linker(&self, code: &Code) -> Result<Arc<Linker<State>>, String> {
+    fn linker(&self, version: &Version) -> Result<Arc<Linker<State>>, String> {
         let mut linkers = self.0.linkers.lock();
-        let linker = &mut linkers[code.kind.index()];
+        let linker = &mut linkers[version.kind.index()];
         if let Some(linker) = linker {
             return Ok(linker.clone());
         }
-        let made = Arc::new(link::linker(code.component.engine(), code.kind.abi).map_err(|error| format!("{error:#}"))?);
+        let made = Arc::new(link::linker(version.component.engine(), version.kind.abi).map_err(|error| format!("{error:#}"))?);
         *linker = Some(made.clone());
         Ok(made)
     }
@@ -220,15 +240,19 @@ fn settings(kind: Kind) -> wasmtime::Config {
     // without. Windows has its own way of unwinding, through these tables.
     config.debug_symbols(false);
     config.native_unwind_info(cfg!(windows));
-    config.max_wasm_stack(512 << 10);
-    config.async_stack_size(1 << 20);
+    // Code of the baseline needs more of its stack for the same depth.
+    let deeper = if kind.tier == Tier::Baseline { 4 } else { 1 };
+    config.strategy(if kind.tier == Tier::Baseline { Strategy::Winch } else { Strategy::Cranelift });
+    config.max_wasm_stack(deeper * (512 << 10));
+    config.async_stack_size(deeper * (1 << 20));
     config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(24));
     config
 }
 
 /// Makes the pool as large as asked, or half of it and so on while the address space is short; at last none at all.
 fn make(kind: Kind, config: &Config) -> Result<Engine, Error> {
-    let mut sandboxes = config.sandboxes(kind.class);
+    // Few run with baseline code, and not for long: they need no pool.
+    let mut sandboxes = if kind.tier == Tier::Baseline { 0 } else { config.sandboxes(kind.class) };
     let mut settings = settings(kind);
     while sandboxes >= 8 {
         settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(kind, sandboxes, config.running.min(sandboxes))));

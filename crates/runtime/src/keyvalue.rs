@@ -6,8 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::redis::Redis;
+
 mod change;
 mod file;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -85,6 +88,21 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { key: 1 << 10, value: 1 << 20, bucket: 1 << 30 }
+    }
+}
+
+impl Limits {
+    /// Whether a key and its value may be stored.
+    fn check(&self, key: &str, value: Option<&Bytes>) -> Result<(), Error> {
+        if key.is_empty() || key.len() > self.key {
+            return Err(Error::TooLarge(format!("a key has 1 to {} bytes, this one {}", self.key, key.len())));
+        }
+        match value {
+            Some(value) if value.len() > self.value => {
+                Err(Error::TooLarge(format!("a value has at most {} bytes, this one {}", self.value, value.len())))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

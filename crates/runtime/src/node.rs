@@ -22,12 +22,12 @@ use crate::agent::Agent;
 use crate::agent::events::Events;
 use crate::agent::report::Report;
 use crate::blobs::Blobs;
-use crate::cache::{Cache, Compiler, LOOK};
+use crate::cache::{BASELINE, Cache, Compiler, LOOK};
 use crate::engine::{self, Engines};
 use crate::gateway::listen::{Front, Limits};
 use crate::gateway::{Door, EndpointEvent, Gateway, Settings};
 use crate::instance::{Host, Source};
-use crate::keyvalue::Buckets;
+use crate::keyvalue::{self, Buckets};
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::room::Room;
@@ -58,12 +58,16 @@ pub struct Config {
     pub grace: Duration,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// Bytes from which a component gets baseline code first; none for optimised code alone.
+    pub baseline: Option<usize>,
     /// How many sandboxes there is room for.
     pub engines: engine::Config,
     /// Certificates (DER) that guests' outgoing requests trust besides the public authorities.
     pub roots: Vec<rustls::pki_types::CertificateDer<'static>>,
     /// What clients of the gateway may take.
     pub clients: Limits,
+    /// Where buckets are kept instead of in a file of the node.
+    pub buckets: Option<keyvalue::Redis>,
 }
 
 impl Config {
@@ -78,9 +82,11 @@ impl Config {
             trusted_proxies: Vec::new(),
             grace: Duration::from_secs(30),
             compiler: Compiler::InProcess,
+            baseline: BASELINE,
             engines: engine::Config::default(),
             roots: Vec::new(),
             clients: Limits::default(),
+            buckets: None,
         }
     }
 }
@@ -148,7 +154,8 @@ impl Node {
     pub async fn open(config: Config, client: Client, registry: artifact::registry::Client) -> Result<Node, Error> {
         let engines = Engines::new(config.engines.clone());
         let path = made(&config.data, "cache")?;
-        let cache = Cache::open(&path, engines.clone(), config.compiler.clone()).map_err(|source| Error::Cache { path, source })?;
+        let cache = Cache::open(&path, engines.clone(), config.compiler.clone(), config.baseline)
+            .map_err(|source| Error::Cache { path, source })?;
         Node::with_source(config, client, engines, Arc::new(source::Registry { cache, registry }))
     }
 
@@ -160,8 +167,13 @@ impl Node {
         let metrics = Arc::new(Metrics::of(source.counts()));
         let settings = Settings { node: config.name.clone(), trusted: config.trusted_proxies.clone() };
         let gateway = Arc::new(Gateway::new(settings, metrics.clone()));
-        let path = made(&config.data, "keyvalue")?;
-        let buckets = Buckets::open(&path, crate::keyvalue::Limits::default()).map_err(|source| Error::Buckets { path, source })?;
+        let buckets = match &config.buckets {
+            Some(redis) => Buckets::of(redis.clone()),
+            None => {
+                let path = made(&config.data, "keyvalue")?;
+                Buckets::open(&path, keyvalue::Limits::default()).map_err(|source| Error::Buckets { path, source })?
+            }
+        };
         let path = made(&config.data, "volumes")?;
         let volumes = Volumes::open(&path).map_err(|source| Error::Folder { path, source })?;
         let path = made(&config.data, "blobs")?;

@@ -23,6 +23,9 @@ pub struct Up {
     /// How long the app may take to become ready
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub timeout: Duration,
+    /// Keep key-value buckets in this Redis [default: in a file of the node]
+    #[arg(long, value_name = "redis://HOST:PORT", env = "WCTL_KEYVALUE", hide_env_values = true)]
+    pub keyvalue: Option<String>,
     /// How results are printed.
     #[command(flatten)]
     pub output: Lines,
@@ -65,6 +68,9 @@ pub struct Node {
     /// Labels of this node, by which apps choose it
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub label: Vec<(String, String)>,
+    /// Keep key-value buckets in this Redis [default: in a file of the node]
+    #[arg(long, value_name = "redis://HOST:PORT", env = "WCTL_KEYVALUE", hide_env_values = true)]
+    pub keyvalue: Option<String>,
     /// How results are printed.
     #[command(flatten)]
     pub output: Lines,

@@ -27,6 +27,7 @@ pub async fn run(globals: &Globals, args: args::Node) -> Result<()> {
     let lock = home.hold_node()?;
     let stop = signals::stop(&home);
     let mut config = runtime::node::Config::new(args.name.clone().unwrap_or_else(machine::name), home.node());
+    config.buckets = machine::redis(args.keyvalue.as_deref()).await?;
     config.labels = args.label.iter().cloned().collect();
     let name = config.name.clone();
     let mut worker = machine::worker(&home, config, http, client, cluster.registry.clone()).await?;

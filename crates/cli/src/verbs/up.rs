@@ -47,7 +47,8 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
     let identity = Identity::node(&name);
     let (mut control, client) =
         machine::control(globals, &home, api, |server| kube::Client::new(server.service(identity), DEFAULT_NAMESPACE)).await?;
-    let config = node::Config::new(name, home.node());
+    let mut config = node::Config::new(name, home.node());
+    config.buckets = machine::redis(up.keyvalue.as_deref()).await?;
     let mut worker = machine::worker(&home, config, http, client, control.cluster.registry.clone()).await?;
     let announced = Announced::new(&home, Some(&control.url), Some(&worker.url))?;
     started(&control.url, &worker.url, &home, up.output.output);
@@ -179,7 +180,7 @@ async fn follow_events(cluster: &Cluster, format: LineFormat) -> Result<()> {
 async fn detached(globals: &Globals, home: &Home, documents: Option<Documents>, up: &Up) -> Result<()> {
     if !home.is_held()? {
         home.create()?;
-        let mut child = background::start(home, &arguments(globals, home))?;
+        let mut child = background::start(home, &arguments(globals, home), up.keyvalue.as_deref())?;
         let running = background::started(home, &mut child, START).await?;
         print::note(format_args!("started in the background (process {}, log {})", running.pid, home.log().display()));
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::folder::Folder;
 use super::{Error, blocking};
-use crate::engine::{self, Abi, Class, Kind};
+use crate::engine::{self, Kind};
 
 /// The hidden first argument that makes the binary a compiler: `compile-child KIND INPUT OUTPUT`.
 pub const COMPILE_CHILD: &str = "compile-child";
@@ -36,6 +36,15 @@ pub enum Compiler {
     },
 }
 
+/// Whether somebody waits for the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// A pod cannot start without it.
+    Now,
+    /// It only makes better what runs.
+    Leisure,
+}
+
 impl Compiler {
     /// A child of the binary that is running.
     ///
@@ -46,7 +55,7 @@ impl Compiler {
     }
 
     /// Machine code of a component.
-    pub(super) async fn compile(&self, folder: &Folder, layer: Digest, kind: Kind, wasm: Bytes) -> Result<Vec<u8>, Error> {
+    pub(super) async fn compile(&self, folder: &Folder, layer: Digest, kind: Kind, wasm: Bytes, haste: Haste) -> Result<Vec<u8>, Error> {
         let failed = |message| Error::Compile { layer, message };
         match self {
             Self::InProcess => {
@@ -57,7 +66,7 @@ impl Compiler {
                 let input = folder.scratch("input", &wasm)?;
                 let output = folder.scratch("output", &[])?;
                 drop(wasm);
-                in_child(executable, kind, &input.0, &output.0).await.map_err(failed)?;
+                in_child(executable, kind, &input.0, &output.0, haste).await.map_err(failed)?;
                 std::fs::read(&output.0).map_err(|source| Error::Io { act: "reading", path: output.0.clone(), source })
             }
         }
@@ -69,11 +78,14 @@ fn compile(kind: Kind, wasm: &[u8]) -> Result<Vec<u8>, String> {
     engine.precompile_component(wasm).map_err(|error| format!("{error:#}"))
 }
 
-async fn in_child(executable: &Path, kind: Kind, input: &Path, output: &Path) -> Result<(), String> {
+async fn in_child(executable: &Path, kind: Kind, input: &Path, output: &Path, haste: Haste) -> Result<(), String> {
     let mut command = tokio::process::Command::new(executable);
     command.arg(COMPILE_CHILD).arg(kind.to_string()).arg(input).arg(output);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().map_err(|error| format!("starting the compiler {}: {error}", executable.display()))?;
+    if haste == Haste::Leisure {
+        give_way(&child);
+    }
     let done = tokio::time::timeout(TIME, child.wait_with_output()).await;
     let done = done.map_err(|_| format!("it took longer than {} s", TIME.as_secs()))?;
     let done = done.map_err(|error| format!("waiting for the compiler: {error}"))?;
@@ -88,6 +100,19 @@ async fn in_child(executable: &Path, kind: Kind, input: &Path, output: &Path) ->
         format!("the compiler ended with {}, perhaps at its limit of memory or time: {words}", done.status)
     })
 }
+
+/// Lets those who serve go first. Before the child has made its threads, which inherit this.
+#[cfg(target_os = "linux")]
+fn give_way(child: &tokio::process::Child) {
+    let process = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+    if let Err(error) = rustix::process::setpriority_process(process, 10) {
+        tracing::debug!(%error, "the compiler runs with the priority of all others");
+    }
+}
+
+/// Elsewhere a system's own fairness has to do.
+#[cfg(not(target_os = "linux"))]
+fn give_way(_: &tokio::process::Child) {}
 
 /// What the binary does when its first argument is [`COMPILE_CHILD`]; `args` are those after it.
 pub fn compile_child(args: &[std::ffi::OsString]) -> ExitCode {
@@ -110,8 +135,7 @@ fn child(args: &[std::ffi::OsString]) -> Result<(), String> {
 }
 
 fn parse(text: &str) -> Result<Kind, String> {
-    let kinds = [Abi::P2, Abi::P3].into_iter().flat_map(|abi| [Class::Small, Class::Large].map(|class| Kind { abi, class }));
-    kinds.into_iter().find(|kind| kind.to_string() == text).ok_or_else(|| format!("there is no engine {text}"))
+    Kind::all().find(|kind| kind.to_string() == text).ok_or_else(|| format!("there is no engine {text}"))
 }
 
 /// Bounds this process. Where the platform cannot, the parent's clock still does.

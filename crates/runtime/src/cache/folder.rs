@@ -89,8 +89,7 @@ impl Folder {
         loaded
             .inspect_err(|reason| {
                 tracing::warn!("{} is made anew: {reason}", path.display());
-                let _ = fs::remove_file(path.with_extension("mac"));
-                let _ = fs::remove_file(&path);
+                self.remove(layer, kind);
             })
             .ok()
     }
@@ -133,6 +132,13 @@ impl Folder {
         // Signed twice: ring verifies in constant time, but only messages that are in one piece.
         let mac = hmac::sign(&self.key, context.sign().as_ref());
         write_whole(&path.with_extension("mac"), mac.as_ref())
+    }
+
+    /// Removes code that is not needed any more. What cannot be removed while it is in use goes when the folder is pruned.
+    pub fn remove(&self, layer: &Digest, kind: Kind) {
+        let path = self.path(layer, kind);
+        let _ = fs::remove_file(path.with_extension("mac"));
+        let _ = fs::remove_file(&path);
     }
 
     fn path(&self, layer: &Digest, kind: Kind) -> PathBuf {

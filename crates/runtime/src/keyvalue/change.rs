@@ -124,7 +124,7 @@ impl Tables<'_> {
     fn size_after(&self, prefix: &[u8], before: u64, changes: &[(String, Option<Bytes>)]) -> Result<u64, Error> {
         let mut sizes = std::collections::HashMap::new();
         for (key, value) in changes {
-            self.check(key, value.as_ref())?;
+            self.limits.check(key, value.as_ref())?;
             sizes.insert(key.as_str(), value.as_ref().map(Bytes::len));
         }
         let (mut after, mut grows) = (before, false);
@@ -139,19 +139,6 @@ impl Tables<'_> {
             return Err(Error::TooLarge(format!("the bucket would hold {after} bytes, {} are allowed", self.limits.bucket)));
         }
         Ok(after)
-    }
-
-    fn check(&self, key: &str, value: Option<&Bytes>) -> Result<(), Error> {
-        let limits = self.limits;
-        if key.is_empty() || key.len() > limits.key {
-            return Err(Error::TooLarge(format!("a key has 1 to {} bytes, this one {}", limits.key, key.len())));
-        }
-        match value {
-            Some(value) if value.len() > limits.value => {
-                Err(Error::TooLarge(format!("a value has at most {} bytes, this one {}", limits.value, value.len())))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -8,14 +8,14 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 
 use super::budget::{Budget, bytes};
-use super::link::{HttpPre, Linked};
+use super::link::Linked;
 use super::respond::{self, Job};
 use super::run::{Progress, Run};
 use super::serve::{self, Finished, Sandbox};
 use super::state::Grants;
 use super::{Error, Failure, Host, PodIdentity, Spec, command};
 use crate::body::Body;
-use crate::cache::{Code, Rest};
+use crate::cache::Code;
 use crate::engine::Engines;
 use crate::site::Site;
 
@@ -38,9 +38,7 @@ struct Served {
 
 pub(super) struct Shared {
     pub grants: Arc<Grants>,
-    engine: wasmtime::Engine,
-    linked: Arc<Linked>,
-    rest: Arc<Rest>,
+    code: Arc<Code>,
     /// What the App may have under way on this node.
     share: Arc<Budget>,
     /// Sandboxes that may serve again.
@@ -58,9 +56,16 @@ impl Shared {
         Ok(())
     }
 
+    /// The component, linked, for the engine of its newest code.
+    fn newest(&self) -> Result<(wasmtime::Engine, Arc<Linked>), Failure> {
+        let version = self.code.version();
+        let linked = version.linked.get().ok_or_else(|| Failure::Refused("the component is not linked".into()))?;
+        Ok((version.component.engine().clone(), linked.clone()))
+    }
+
     /// Whether one sandbox fits the pod's memory at all.
-    fn fits(&self, code: &Code) -> Result<(), Failure> {
-        let pages = code.component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
+    fn fits(&self) -> Result<(), Failure> {
+        let pages = self.code.version().component.resources_required().and_then(|required| required.max_initial_memory_size).unwrap_or(0);
         let needed = pages.saturating_mul(64 << 10);
         let limit = self.grants.budget.memory_limit();
         if needed <= limit {
@@ -72,9 +77,10 @@ impl Shared {
 
     /// Starts an HTTP guest and throws it away: a component that cannot start must not count as ready. A command shows it when it runs.
     async fn try_start(self: &Arc<Self>) -> Result<(), Failure> {
-        let Some(pre) = &self.linked.http else { return Ok(()) };
+        let (engine, linked) = self.newest()?;
+        let Some(pre) = linked.http.clone() else { return Ok(()) };
         let time = self.grants.spec.time;
-        let (engine, pre, grants) = (self.engine.clone(), pre.clone(), self.grants.clone());
+        let grants = self.grants.clone();
         let progress = Arc::<Progress>::default();
         let told = progress.clone();
         // As a request's work, so that one that loops here is moved out of the way too.
@@ -90,34 +96,42 @@ impl Shared {
 
     async fn handle(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Failure> {
         let shared = self;
-        let Some(pre) = &shared.linked.http else {
-            return Err(Failure::Refused("the component does not answer HTTP requests".into()));
-        };
+        let (engine, linked) = shared.newest()?;
         let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
         let place = shared.share.permit().ok_or_else(|| Failure::NoMemory("the app has half of the node's sandboxes".into()))?;
         let deadline = Instant::now().checked_add(shared.grants.spec.time);
         let (progress, bodiless) = (Arc::<Progress>::default(), request.method() == http::Method::HEAD);
-        let run = self.begin(pre, deadline, request, progress.clone());
+        let run = self.begin(engine, &linked, deadline, request, progress.clone())?;
         respond::respond(Job { run, progress, shared: shared.clone(), bodiless, _permits: [permit, place] }).await
     }
 
-    fn begin(self: &Arc<Self>, pre: &HttpPre, deadline: Option<Instant>, request: Request<Body>, progress: Arc<Progress>) -> Run<Finished> {
-        let shared = self;
-        shared.rest.ask();
-        let idle = shared.idle.lock().pop();
-        let fresh = (shared.engine.clone(), pre.clone(), shared.grants.clone());
-        let work = serve::serve(idle, fresh, deadline, request, progress.clone());
-        Run::new(work, progress, &shared.grants)
+    fn begin(
+        self: &Arc<Self>,
+        engine: wasmtime::Engine,
+        linked: &Linked,
+        deadline: Option<Instant>,
+        request: Request<Body>,
+        progress: Arc<Progress>,
+    ) -> Result<Run<Finished>, Failure> {
+        let Some(pre) = &linked.http else {
+            return Err(Failure::Refused("the component does not answer HTTP requests".into()));
+        };
+        self.code.rest.ask();
+        // One with older code has served its time.
+        let idle = self.idle.lock().pop().filter(|idle| idle.is_of(&engine));
+        let work = serve::serve(idle, (engine, pre.clone(), self.grants.clone()), deadline, request, progress.clone());
+        Ok(Run::new(work, progress, &self.grants))
     }
 
     async fn run(self: &Arc<Self>) -> Result<i32, Failure> {
         let shared = self;
-        let Some(pre) = &shared.linked.run else {
+        let (engine, linked) = shared.newest()?;
+        let Some(pre) = linked.run.clone() else {
             return Err(Failure::Refused("the component does not export wasi:cli/run".into()));
         };
         let _permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
         let progress = Arc::<Progress>::default();
-        let (engine, pre, grants, told) = (shared.engine.clone(), pre.clone(), shared.grants.clone(), progress.clone());
+        let (grants, told) = (shared.grants.clone(), progress.clone());
         Run::new(async move { command::run(&engine, &pre, grants, told).await }, progress, &shared.grants).await
     }
 }
@@ -130,16 +144,15 @@ impl Guest {
     pub async fn prepare(engines: &Engines, code: Arc<Code>, spec: impl Into<Arc<Spec>>, host: Host) -> Result<Self, Error> {
         let spec = spec.into();
         let pod = spec.pod.name.clone();
-        let linked = engines.link(&code).map_err(|message| Error::Link { pod: pod.clone(), message })?;
+        let linked = engines.link(&code.version()).map_err(|message| Error::Link { pod: pod.clone(), message })?;
         if linked.http.is_none() && linked.run.is_none() {
             return Err(Error::NothingToRun { pod });
         }
         let share = engines.share(&spec.pod, host.neighbours);
         let grants = Grants::new(spec, host).await?;
         grants.check_dirs()?;
-        let engine = code.component.engine().clone();
-        let shared = Arc::new(Shared { grants, engine, linked, rest: code.rest.clone(), share, idle: Mutex::default() });
-        shared.fits(&code).and(shared.try_start().await).map_err(|failure| Error::Start { pod, failure })?;
+        let shared = Arc::new(Shared { grants, code, share, idle: Mutex::default() });
+        shared.fits().and(shared.try_start().await).map_err(|failure| Error::Start { pod, failure })?;
         Ok(Self(What::Component(shared)))
     }
 
@@ -158,7 +171,7 @@ impl Guest {
     /// Whether it answers HTTP requests; a component that also exports `wasi:cli/run` does.
     pub fn is_http(&self) -> bool {
         match &self.0 {
-            What::Component(shared) => shared.linked.http.is_some(),
+            What::Component(shared) => shared.newest().is_ok_and(|(_, linked)| linked.http.is_some()),
             What::Files(_) => true,
         }
     }

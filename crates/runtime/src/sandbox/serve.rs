@@ -26,6 +26,13 @@ pub(super) struct Sandbox {
     pub served: u32,
 }
 
+impl Sandbox {
+    /// Whether it runs code of this engine.
+    pub fn is_of(&self, engine: &wasmtime::Engine) -> bool {
+        wasmtime::Engine::same(self.store.engine(), engine)
+    }
+}
+
 enum Proxy {
     P2(p2::bindings::Proxy),
     P3(p3::bindings::Service),

@@ -2,20 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifact::Reference;
 use artifact::blobs::Blobs;
 use artifact::registry::{Client, Options};
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
-use runtime::cache::{Cache, Code, Compiler, Error};
-use runtime::sandbox::Guest;
+use runtime::cache::{BASELINE, Cache, Code, Compiler, Error};
+use runtime::engine::Tier;
+use runtime::sandbox::{Guest, Spec};
 
 use crate::guests;
 use crate::support::{get, host, spec, world};
 
 fn cache(dir: &Path) -> Cache {
-    Cache::open(dir, world().engines.clone(), Compiler::InProcess).unwrap()
+    Cache::open(dir, world().engines.clone(), Compiler::InProcess, None).unwrap()
 }
 
 async fn prepare(cache: &Cache, wasm: Bytes) -> Result<Arc<Code>, Error> {
@@ -234,4 +236,30 @@ async fn r20_a_failed_write_is_said_and_leaves_nothing_behind() {
     std::os::unix::fs::symlink("/dev/full", dir.path().join("code")).unwrap();
     let error = prepare(&cache, guests::wasm("hostile")).await.err().expect("nothing can be written");
     assert!(chain(&error).contains("writing"), "{}", chain(&error));
+}
+
+#[tokio::test]
+async fn optimised_code_takes_the_baselines_place_while_a_pod_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path(), world().engines.clone(), Compiler::InProcess, BASELINE.map(|_| 1)).unwrap();
+    let code = prepare(&cache, guests::wasm("hostile")).await.unwrap();
+    let first = code.kind().tier;
+    let spec = Spec { reuse: 1_000_000, ..spec() };
+    let guest = Guest::prepare(&world().engines, code.clone(), spec, host(&Default::default())).await.unwrap();
+    let (mut answers, start) = (Vec::new(), std::time::Instant::now());
+    while code.kind().tier == Tier::Baseline && start.elapsed() < Duration::from_secs(120) {
+        answers.push(get(&guest, "/count").await.parse::<u32>().unwrap());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(code.kind().tier, Tier::Optimized);
+    assert_eq!(answers, (1..).take(answers.len()).collect::<Vec<u32>>(), "one sandbox served all of them");
+    if BASELINE.is_some() {
+        assert_eq!(first, Tier::Baseline);
+        assert!(answers.len() > 10, "it served while the other code was made");
+    }
+    assert_eq!(get(&guest, "/count").await, "1", "the next is of the new code");
+    assert_eq!(get(&guest, "/count").await, "2");
+    // What is loaded after a restart is the better code.
+    let again = Cache::open(dir.path(), world().engines.clone(), Compiler::InProcess, BASELINE.map(|_| 1)).unwrap();
+    assert_eq!(prepare(&again, guests::wasm("hostile")).await.unwrap().kind().tier, Tier::Optimized);
 }

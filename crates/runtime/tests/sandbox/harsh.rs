@@ -139,7 +139,7 @@ async fn h34_thousands_of_timers_are_polled_no_longer_than_the_deadline() {
 async fn h19_one_app_leaves_half_of_the_nodes_sandboxes_to_others() {
     let engines = Engines::new(Config { small: 16, large: 8, running: 8, ..Config::default() });
     let folder = tempfile::tempdir().unwrap();
-    let cache = Cache::open(folder.path(), engines.clone(), Compiler::InProcess).unwrap();
+    let cache = Cache::open(folder.path(), engines.clone(), Compiler::InProcess, None).unwrap();
     let code = cache.prepare_bytes(crate::guests::wasm("hostile"), 64 << 20).await.unwrap();
     let prepare = async |app: &str, name: &str| {
         let pod = PodIdentity { app: Some(app.into()), name: name.into(), uid: name.into(), ..spec().pod };

@@ -28,7 +28,7 @@ pub fn world() -> &'static World {
     WORLD.get_or_init(|| {
         let engines = Engines::new(engine::Config { small: 200, large: 50, running: 100, ..engine::Config::default() });
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(dir.path(), engines.clone(), Compiler::InProcess).unwrap();
+        let cache = Cache::open(dir.path(), engines.clone(), Compiler::InProcess, None).unwrap();
         World { engines, cache, _dir: dir }
     })
 }
