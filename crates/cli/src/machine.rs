@@ -2,8 +2,8 @@
 
 use std::net::TcpListener;
 
-use anyhow::{Context, Result, anyhow};
-use runtime::cache::Compiler;
+use anyhow::{Context, Result, anyhow, bail};
+use runtime::cache::{BASELINE, Compiler};
 use runtime::keyvalue::{self, Redis};
 use runtime::node::{self, Node};
 use scheduler::auth::Identity;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Globals;
 use crate::cluster::Cluster;
+use crate::exit::Usage;
 use crate::home::{self, Home, Running};
 use crate::{print, registry};
 
@@ -71,11 +72,21 @@ pub async fn worker(
 ) -> Result<Worker> {
     let url = format!("http://{}", home::reachable(&http)?);
     config.compiler = Compiler::child().context("finding this program's file")?;
+    config.baseline = baseline()?;
     let name = config.name.clone();
     let node = Node::open(config, client, registry).await.with_context(|| format!("opening node {name} in {}", home.node().display()))?;
     let (handle, stop) = (node.handle(), CancellationToken::new());
     let task = tokio::spawn(node.run(http, stop.clone().cancelled_owned()));
     Ok(Worker { url, handle, task, stop })
+}
+
+/// From how many bytes on components get baseline code first; `WCTL_BASELINE=off` is for those who trust but one compiler.
+pub fn baseline() -> Result<Option<usize>> {
+    match std::env::var("WCTL_BASELINE").unwrap_or_default().as_str() {
+        "" | "on" => Ok(BASELINE),
+        "off" => Ok(None),
+        other => bail!(Usage(format!("WCTL_BASELINE is `{other}`; write `on` or `off`"))),
+    }
 }
 
 /// The Redis that keeps buckets, if one is named. One that does not answer now may do so later: until then apps that use buckets fail.

@@ -309,7 +309,7 @@ impl Cache {
             let engine = inner.engines.get(kind)?;
             inner.folder.save(&engine, &layer, kind, &code)?;
             // What the pool has no room for, such as a module of a hundred tables, shows here.
-            inner.folder.open_code(&engine, &layer, kind).map_err(|message| Error::Compile { layer, message })
+            inner.folder.map_code(&engine, &layer, kind).map_err(|message| Error::Compile { layer, message })
         })
         .await
     }

@@ -73,8 +73,6 @@ pub struct Spec {
     pub listen: Vec<u16>,
     /// Services of the same app that may be called as `http://NAME.internal`.
     pub call: Vec<String>,
-    /// What `wasi:config` answers.
-    pub config: Vec<(String, String)>,
     /// Folders of the node that outlive the pod.
     pub volumes: Vec<VolumeGrant>,
     /// Folders of the machine that the guest sees (`wctl run --dir` only).
@@ -100,7 +98,6 @@ impl Spec {
             connect: Vec::new(),
             listen: Vec::new(),
             call: Vec::new(),
-            config: Vec::new(),
             volumes: Vec::new(),
             dirs: Vec::new(),
             stdio: Stdio::Output,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use artifact::inspect::World;
-use runtime::cache::{BASELINE, Cache, Compiler};
+use runtime::cache::{Cache, Compiler};
 use runtime::engine::{Config, Engines};
 use runtime::keyvalue::{Buckets, Limits};
 use runtime::sandbox::target::listening;
@@ -19,8 +19,8 @@ use scheduler::app::quantity::Memory;
 use crate::args::{Globals, Run};
 use crate::exit::{Silent, Usage};
 use crate::home::{self, HTTP, Home};
-use crate::print;
 use crate::verbs::inspect;
+use crate::{machine, print};
 
 /// Serves an HTTP guest until a signal; runs any other to its end, with its exit code.
 pub async fn run(globals: &Globals, run: Run) -> Result<()> {
@@ -33,7 +33,7 @@ pub async fn run(globals: &Globals, run: Run) -> Result<()> {
     let home = Home::of(globals)?;
     let engines = Engines::new(Config::single());
     let compiler = Compiler::child().context("finding this program's file")?;
-    let cache = Cache::open(home.node().join("cache"), engines.clone(), compiler, BASELINE)?;
+    let cache = Cache::open(home.node().join("cache"), engines.clone(), compiler, machine::baseline()?)?;
     let code = cache.prepare_bytes(wasm, spec.memory).await.with_context(|| format!("preparing {name}"))?;
     // What a guest keeps in buckets goes with it: nothing names the next run as the same app.
     let folder = tempfile::tempdir().context("making a folder for key-value buckets")?;

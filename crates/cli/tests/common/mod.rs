@@ -14,7 +14,17 @@ pub const LONG: Duration = Duration::from_secs(300);
 /// A command of the binary under test, in an environment that nothing outside changes.
 pub fn wctl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wctl"));
-    for name in ["KUBECONFIG", "WCTL_DATA", "WCTL_API", "WCTL_HTTP", "WCTL_NAMESPACE", "WCTL_LOG", "DOCKER_CONFIG"] {
+    for name in [
+        "KUBECONFIG",
+        "WCTL_DATA",
+        "WCTL_API",
+        "WCTL_HTTP",
+        "WCTL_NAMESPACE",
+        "WCTL_LOG",
+        "WCTL_KEYVALUE",
+        "WCTL_BASELINE",
+        "DOCKER_CONFIG",
+    ] {
         command.env_remove(name);
     }
     command.env("NO_COLOR", "1").stdin(Stdio::null());

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use artifact::Digest;
 use bytes::Bytes;
-use ring::hmac;
-use ring::rand::{SecureRandom, SystemRandom};
 use sha2::Sha256;
 use wasmtime::component::Component;
 
@@ -23,7 +21,7 @@ pub struct Folder {
     code: PathBuf,
     artifacts: PathBuf,
     notes: PathBuf,
-    key: hmac::Key,
+    key: [u8; 32],
 }
 
 /// What an artifact's layer is.
@@ -75,7 +73,7 @@ impl Folder {
         private(dir, 0o700).map_err(io_error("keeping private the folder", dir))?;
         let key = key(&dir.join("key"))?;
         [&code, &artifacts, &notes].into_iter().for_each(|folder| sweep(folder));
-        Ok(Self { code, artifacts, notes, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+        Ok(Self { code, artifacts, notes, key })
     }
 
     /// The code of a component, if there is some that this folder's key vouches for, for this very engine. A file that is broken or
@@ -94,44 +92,37 @@ impl Folder {
             .ok()
     }
 
-    /// The same for code that must be there.
+    /// Code that was saved in this moment.
     ///
     /// # Errors
     /// In words.
-    pub fn open_code(&self, engine: &wasmtime::Engine, layer: &Digest, kind: Kind) -> Result<Component, String> {
+    pub fn map_code(&self, engine: &wasmtime::Engine, layer: &Digest, kind: Kind) -> Result<Component, String> {
+        deserialize(engine, &self.path(layer, kind)).map_err(|error| format!("{error:#}"))
+    }
+
+    fn open_code(&self, engine: &wasmtime::Engine, layer: &Digest, kind: Kind) -> Result<Component, String> {
         let path = self.path(layer, kind);
         let mac = fs::read(path.with_extension("mac")).map_err(|error| format!("its checksum cannot be read: {error}"))?;
         if !self.vouches(&path, &label(engine, layer, kind), &mac) {
             return Err("it is broken, or was not made here".into());
         }
-        deserialize(engine, &path).map_err(|error| format!("{error:#}"))
+        self.map_code(engine, layer, kind)
     }
 
     fn vouches(&self, path: &Path, label: &[u8], mac: &[u8]) -> bool {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(label);
-        let read = File::open(path).and_then(|mut file| {
-            let mut buffer = vec![0; 256 << 10];
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => return Ok(()),
-                    n => context.update(&buffer[..n]),
-                }
-            }
-        });
-        read.is_ok() && hmac::verify(&self.key, context.sign().as_ref(), mac).is_ok()
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(label);
+        // With all cores: nothing else of a cold start takes as long.
+        hasher.update_mmap_rayon(path).is_ok_and(|hasher| is_mac(hasher.finalize(), mac))
     }
 
     /// Writes code, whole or not at all.
     pub fn save(&self, engine: &wasmtime::Engine, layer: &Digest, kind: Kind, code: &[u8]) -> Result<(), Error> {
         let path = self.path(layer, kind);
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(&label(engine, layer, kind));
-        context.update(code);
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&label(engine, layer, kind)).update_rayon(code);
         write_whole(&path, code)?;
-        // Signed twice: ring verifies in constant time, but only messages that are in one piece.
-        let mac = hmac::sign(&self.key, context.sign().as_ref());
-        write_whole(&path.with_extension("mac"), mac.as_ref())
+        write_whole(&path.with_extension("mac"), hasher.finalize().as_bytes())
     }
 
     /// Removes code that is not needed any more. What cannot be removed while it is in use goes when the folder is pruned.
@@ -174,15 +165,17 @@ impl Folder {
     pub fn keep(&self, manifest: &Digest, layer: &Digest, holds: Holds, bytes: &[u8]) -> Result<(), Error> {
         write_whole(&self.file(layer), bytes)?;
         let text = format!("{layer} {}", holds.word());
-        let mac = hmac::sign(&self.key, note_label(manifest, &text).as_bytes());
-        write_whole(&self.notes.join(manifest.hex()), format!("{text} {}", hex::encode(mac)).as_bytes())
+        let mac = blake3::keyed_hash(&self.key, note_label(manifest, &text).as_bytes());
+        write_whole(&self.notes.join(manifest.hex()), format!("{text} {}", mac.to_hex()).as_bytes())
     }
 
     /// What layer an artifact has and what that holds, if this folder's key vouches for it.
     pub fn note(&self, manifest: &Digest) -> Option<(Digest, Holds)> {
         let note = fs::read_to_string(self.notes.join(manifest.hex())).ok()?;
         let (text, mac) = note.rsplit_once(' ')?;
-        hmac::verify(&self.key, note_label(manifest, text).as_bytes(), &hex::decode(mac).ok()?).ok()?;
+        if !is_mac(blake3::keyed_hash(&self.key, note_label(manifest, text).as_bytes()), &hex::decode(mac).ok()?) {
+            return None;
+        }
         let (layer, word) = text.split_once(' ')?;
         Some((layer.parse().ok()?, Holds::read(word)?))
     }
@@ -218,6 +211,11 @@ impl Folder {
         }
         Ok(files)
     }
+}
+
+/// Compared in constant time.
+fn is_mac(made: blake3::Hash, mac: &[u8]) -> bool {
+    mac.try_into().is_ok_and(|mac: [u8; 32]| made == mac)
 }
 
 fn note_label(manifest: &Digest, text: &str) -> String {
@@ -284,8 +282,8 @@ impl Hasher for Settings {
 /// Maps code that was vouched for.
 #[allow(unsafe_code, reason = "wasmtime cannot check code that it maps; the checksum can")]
 fn deserialize(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: the file was written by this program from wasmtime's own compiler, for this engine: its keyed checksum, which
-    // covers the component's digest, the engine's settings and wasmtime's version, has just been verified. The folder and the
+    // SAFETY: the file was written by this program from wasmtime's own compiler, for this engine: either in this moment,
+    // or its keyed checksum, which covers the component's digest, the engine's settings and wasmtime's version, has just been verified. The folder and the
     // key are readable and writable by this user alone, so nobody else can have made the file or change it while it is mapped.
     unsafe { Component::deserialize_file(engine, path) }
 }
@@ -311,7 +309,8 @@ fn key(path: &Path) -> Result<[u8; 32], Error> {
         Err(error) => return Err(io_error("reading", path)(error)),
     }
     let mut key = [0; 32];
-    SystemRandom::new().fill(&mut key).map_err(|_| io_error("making", path)(io::Error::other("the system gives no randomness")))?;
+    rand::TryRngCore::try_fill_bytes(&mut rand::rngs::OsRng, &mut key)
+        .map_err(|error| io_error("making", path)(io::Error::other(error)))?;
     write_whole(path, &key)?;
     Ok(key)
 }

@@ -1,4 +1,4 @@
-//! `wasi:config`: the values that the spec declares, under the draft's present and former name.
+//! `wasi:config`: the variables that the spec declares, which the environment has too, under the draft's present and former name.
 
 use wasmtime::component::Linker;
 
@@ -22,7 +22,7 @@ pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 fn value(state: &State, key: &str) -> Option<String> {
-    state.grants.spec.config.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
+    state.grants.spec.env.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
 }
 
 impl store::Host for State {
@@ -31,7 +31,7 @@ impl store::Host for State {
     }
 
     fn get_all(&mut self) -> Result<Vec<(String, String)>, store::Error> {
-        Ok(self.grants.spec.config.clone())
+        Ok(self.grants.spec.env.clone())
     }
 }
 
@@ -41,6 +41,6 @@ impl runtime::Host for State {
     }
 
     fn get_all(&mut self) -> Result<Vec<(String, String)>, runtime::ConfigError> {
-        Ok(self.grants.spec.config.clone())
+        Ok(self.grants.spec.env.clone())
     }
 }

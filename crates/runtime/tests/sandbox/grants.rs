@@ -100,7 +100,7 @@ async fn h44_values_have_a_limit_and_apps_do_not_see_each_other() {
 
 #[tokio::test]
 async fn configuration_is_what_the_spec_declares() {
-    let guest = guest(Spec { config: vec![("colour".into(), "red".into())], ..spec() }).await;
+    let guest = guest(Spec { env: vec![("colour".into(), "red".into())], ..spec() }).await;
     assert_eq!(get(&guest, "/keyvalue?config|colour").await, r#"Ok(Some("red"))"#);
     assert_eq!(get(&guest, "/keyvalue?config|HOSTNAME").await, "Ok(None)");
 }
