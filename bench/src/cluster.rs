@@ -116,6 +116,19 @@ impl Cluster {
         bail!("{app} did not answer within {STARTS:?}")
     }
 
+    /// Waits until no code of the baseline compiler serves any more.
+    pub async fn optimised(&self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < STARTS {
+            let files = std::fs::read_dir(self.data.join("node/cache/code"))?.flatten();
+            if !files.into_iter().any(|file| file.file_name().to_string_lossy().contains("-baseline.")) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("the optimised code was not there within {STARTS:?}")
+    }
+
     /// Stops it and waits for the end.
     pub fn stop(self) -> Result<()> {
         self.process.stop()

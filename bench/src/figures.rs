@@ -8,6 +8,9 @@ use crate::cluster::{Cluster, Guests, manifest, repository};
 use crate::load::Load;
 use crate::report::{Figure, Target};
 
+/// The folder of the JavaScript component.
+pub const JAVASCRIPT: &str = "examples/polyglot/js";
+
 /// `wctl up` of a built component with compiled code in the cache: process start → first 200.
 pub async fn up(guests: &Guests, rounds: usize) -> Result<Figure> {
     let folder = tempfile::tempdir()?;
@@ -46,6 +49,25 @@ pub async fn deploy(guests: &Guests, rounds: usize) -> Result<Figure> {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     Ok(Figure::median("wctl deploy --wait of 3 replicas, warm cache", times, "ms", Some(Target::AtMost(150.0))))
+}
+
+/// `wctl deploy` of a JavaScript component that the node has never seen → first 200, its compilation included.
+pub async fn first(rounds: usize) -> Result<Figure> {
+    let wasm = crate::cluster::build(JAVASCRIPT)?;
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let folder = tempfile::tempdir()?;
+        let app = manifest(folder.path(), "js", &wasm, 1, "")?;
+        let cluster = Cluster::start(&folder.path().join("data"), None)?;
+        cluster.ready().await?;
+        let start = Instant::now();
+        cluster.wctl(&["deploy", path(&app)?, "--wait"])?;
+        cluster.answers("js").await?;
+        times.push(start.elapsed().as_secs_f64());
+        cluster.optimised().await?;
+        cluster.stop()?;
+    }
+    Ok(Figure::median("JavaScript, first deploy → first 200", times, "s", Some(Target::AtMost(3.0))))
 }
 
 /// Five traps end an instance → it serves again; and what the other replicas lose meanwhile.

@@ -147,6 +147,7 @@ async fn wctl(guest: &Guest, reuse: u32, wasm: &Path, folder: &Path) -> Result<S
     let file = manifest(folder, &app, wasm, 1, &format!("sandbox: {{ reuse: {reuse} }}\n{}", guest.more))?;
     let cluster = Cluster::start(&folder.join(&app).join("data"), Some(&file))?;
     cluster.answers(&app).await?;
+    cluster.optimised().await?;
     let url = cluster.url();
     Ok(Server::new(format!("wctl: {}, {}", guest.name, word(reuse)), cluster.process, url, &format!("{app}.localhost")))
 }

@@ -16,7 +16,7 @@ use clap::Parser;
 /// Measures wctl and prints each figure beside its target.
 #[derive(Parser)]
 struct Args {
-    /// Only these figures: up, deploy, heal, scale, roll, rss, neighbours, hello, javascript, python, density.
+    /// Only these figures: up, deploy, first, heal, scale, roll, rss, neighbours, hello, javascript, python, density.
     only: Vec<String>,
     /// How often each figure is taken; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -44,6 +44,9 @@ async fn main() -> Result<()> {
     }
     if wanted("deploy") {
         report.add(figures::deploy(&guests, args.rounds).await?);
+    }
+    if wanted("first") {
+        report.add(figures::first(args.rounds).await?);
     }
     if wanted("heal") {
         report.extend(figures::heal(&guests, args.rounds).await?);

@@ -62,7 +62,7 @@ async fn what_an_app_keeps_in_redis_is_there_on_another_machine() {
     let first = up();
     assert_eq!(first.get("kept.localhost", "/keyvalue?set|b|k|v").await.1, "Ok(())");
     assert_eq!(first.get("kept.localhost", "/keyvalue?increment|b|n|5").await.1, "Ok(5)");
-    assert_eq!(first.get("kept.localhost", "/keyvalue?get|other|k").await.1, "AccessDenied");
+    assert_eq!(first.get("kept.localhost", "/keyvalue?get|other|k").await.1, "Error::AccessDenied");
     assert!(!first.data.join("node/keyvalue").exists(), "no file of its own");
     let second = up();
     assert_eq!(second.get("kept.localhost", "/keyvalue?get|b|k").await.1, "Ok(Some(\"v\"))");

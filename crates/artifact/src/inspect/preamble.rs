@@ -77,9 +77,9 @@ mod tests {
     fn h39_what_is_no_component_is_named() {
         check_text(b"\0asm\x0d\0\x01\0", "a component");
         check_text(b"", "the file is empty");
-        check_text(b"\0", "only 1 bytes");
-        check_text(b"\0asm\x01\0", "only 6 bytes");
-        check_text(b"x", "only 1 bytes");
+        check_text(b"\0", "too short for a WebAssembly component (1 B)");
+        check_text(b"\0asm\x01\0", "too short for a WebAssembly component (6 B)");
+        check_text(b"x", "too short for a WebAssembly component (1 B)");
         check_text(b"\0asm\x01\0\0\0", "core WebAssembly module");
         check_text(b"\0asm\x0d\0\x02\0", "version 13 (layer 2)");
         check_text(b"\0asm\x0a\0\x01\0", "version 10 (layer 1)");

@@ -195,7 +195,7 @@ async fn h39_what_is_no_component_is_told_what_it_is() {
     let cache = cache(dir.path());
     for (bytes, says) in [
         (&b""[..], "empty"),
-        (b"\0", "bytes"),
+        (b"\0", "(1 B)"),
         (b"(component)", "text"),
         (b"\0asm\x01\0\0\0", "core"),
         (b"\0asm\x07\0\x01\0", "version"),
@@ -262,4 +262,15 @@ async fn optimised_code_takes_the_baselines_place_while_a_pod_serves() {
     // What is loaded after a restart is the better code.
     let again = Cache::open(dir.path(), world().engines.clone(), Compiler::InProcess, BASELINE.map(|_| 1)).unwrap();
     assert_eq!(prepare(&again, guests::wasm("hostile")).await.unwrap().kind().tier, Tier::Optimized);
+}
+
+#[tokio::test]
+async fn a_component_of_0_3_serves_from_baseline_code_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path(), world().engines.clone(), Compiler::InProcess, BASELINE.map(|_| 1)).unwrap();
+    let code = prepare(&cache, guests::wasm("hostile3")).await.unwrap();
+    let tier = code.kind().tier;
+    let guest = Guest::prepare(&world().engines, code, spec(), host(&Default::default())).await.unwrap();
+    assert_eq!(get(&guest, "/").await, "hello");
+    assert!(BASELINE.is_none() || tier == Tier::Baseline);
 }
