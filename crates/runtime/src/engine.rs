@@ -6,12 +6,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, Strategy, UpdateDeadline};
 
 use crate::cache::Version;
 use crate::sandbox::PodIdentity;
-use crate::sandbox::budget::Budget;
+use crate::sandbox::budget::{Budget, MODULES};
 use crate::sandbox::link::{self, Linked};
 use crate::sandbox::state::State;
 
@@ -250,6 +250,11 @@ fn settings(kind: Kind) -> wasmtime::Config {
     config
 }
 
+/// For how many sandboxes of the pool one of this component counts.
+pub(crate) fn weight(component: &Component) -> u32 {
+    component.resources_required().map_or(1, |needs| needs.num_memories.max(needs.num_tables.div_ceil(TABLES)).max(1))
+}
+
 /// Makes the pool as large as asked, or half of it and so on while the address space is short; at last none at all.
 fn make(kind: Kind, config: &Config) -> Result<Engine, Error> {
     // Few run with baseline code, and not for long: they need no pool.
@@ -267,18 +272,19 @@ fn make(kind: Kind, config: &Config) -> Result<Engine, Error> {
     Engine::new(&settings).map_err(|error| Error { kind, message: format!("{error:#}") })
 }
 
-/// Core modules of one component come to 3–6 for Rust and C, some dozens for Python.
-const MODULES: u32 = 8;
+/// Tables that a sandbox usually has at most; one with more counts for several.
+const TABLES: u32 = 4;
 
 fn pool(kind: Kind, sandboxes: u32, running: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(sandboxes)
+        // A count and no more, so there are as many as all sandboxes could have.
         .total_core_instances(sandboxes * MODULES)
         .total_memories(sandboxes)
-        .total_tables(sandboxes * 4)
+        .total_tables(sandboxes * TABLES)
         .total_stacks(running)
         .max_memory_size(usize::try_from(kind.class.reservation()).unwrap_or(usize::MAX))
-        .max_tables_per_module(4)
+        .max_tables_per_module(TABLES)
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(64 << 10)

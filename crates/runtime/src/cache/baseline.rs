@@ -56,16 +56,19 @@ impl Cache {
             super::blocking(move || inner.engines.link(&linking).map_err(move |message| Error::Compile { layer, message })).await?;
             Ok::<_, Error>(version)
         };
-        match (improved.await, code.upgrade()) {
-            (Ok(version), Some(code)) => {
-                code.replace(version);
-                self.0.counts.compiled.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(%layer, "optimised code took the baseline's place");
+        let version = match improved.await {
+            Ok(version) => version,
+            Err(error) => {
+                tracing::warn!(%error, %layer, "it goes on with baseline code, which is slower");
+                return;
             }
-            (Ok(_), None) => {}
-            (Err(error), _) => tracing::warn!(%error, %layer, "it goes on with baseline code, which is slower"),
+        };
+        if let Some(code) = code.upgrade() {
+            code.replace(version);
         }
+        self.0.counts.compiled.fetch_add(1, Ordering::Relaxed);
         self.0.folder.remove(&layer, Kind { tier: Tier::Baseline, ..kind });
+        tracing::info!(%layer, "optimised code took the baseline's place");
     }
 }
 

@@ -2,10 +2,11 @@
 //! settings make it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, IntoConnectionInfo, RedisError, Script, Value, cmd};
 
@@ -13,6 +14,9 @@ use super::{Backend, Bucket, BucketId, Error, Keys, Limits, Versioned};
 
 /// How long a guest waits for Redis, to connect and to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often its operator is told that it fails.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// Every write: one script, so that it is done as a whole or not at all and its limits are checked at the same moment.
 const WRITE: &str = include_str!("write.lua");
@@ -35,6 +39,8 @@ struct Shared {
     connection: ConnectionManager,
     write: Script,
     limits: Limits,
+    /// When its operator was last told that it fails.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Redis {
@@ -50,7 +56,7 @@ impl Redis {
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
         let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(invalid)?;
-        Ok(Self(Arc::new(Shared { connection, write: Script::new(WRITE), limits })))
+        Ok(Self(Arc::new(Shared { connection, write: Script::new(WRITE), limits, told: Mutex::default() })))
     }
 
     /// Whether it answers.
@@ -63,10 +69,16 @@ impl Redis {
     }
 }
 
-/// Where Redis is stays between the node and its operator.
-fn failed(error: RedisError) -> Error {
-    tracing::warn!(%error, "Redis, which keeps the buckets, failed");
-    Error::Store("the key-value store cannot be reached or failed".into())
+impl Shared {
+    /// What a guest is told: where Redis is stays between the node and its operator, who is told now and then.
+    fn failed(&self, error: RedisError) -> Error {
+        let mut told = self.told.lock();
+        if told.is_none_or(|at| at.elapsed() > TOLD) {
+            *told = Some(Instant::now());
+            tracing::error!(%error, "Redis, which keeps the buckets, failed");
+        }
+        Error::Store("the key-value store cannot be reached or failed".into())
+    }
 }
 
 fn odd() -> Error {
@@ -89,13 +101,14 @@ impl Backend for Redis {
     async fn forget(&self, namespace: &str, app: &str) -> Result<(), Error> {
         let tag = tag(namespace, app);
         let mut connection = self.0.connection.clone();
-        let buckets: Vec<String> = cmd("HKEYS").arg(format!("{tag}:sizes")).query_async(&mut connection).await.map_err(failed)?;
+        let buckets: Vec<String> =
+            cmd("HKEYS").arg(format!("{tag}:sizes")).query_async(&mut connection).await.map_err(|error| self.0.failed(error))?;
         let mut gone = cmd("DEL");
         gone.arg(format!("{tag}:sizes")).arg(format!("{tag}:version"));
         for bucket in buckets {
             gone.arg(format!("{tag}:values:{bucket}")).arg(format!("{tag}:names:{bucket}"));
         }
-        gone.query_async::<()>(&mut connection).await.map_err(failed)
+        gone.query_async::<()>(&mut connection).await.map_err(|error| self.0.failed(error))
     }
 }
 
@@ -123,7 +136,8 @@ impl Part {
         for argument in arguments {
             call.arg(&argument[..]);
         }
-        let (word, told): (String, Value) = call.invoke_async(&mut self.shared.connection.clone()).await.map_err(failed)?;
+        let (word, told): (String, Value) =
+            call.invoke_async(&mut self.shared.connection.clone()).await.map_err(|error| self.shared.failed(error))?;
         let text = |told: Value| redis::from_redis_value::<Option<String>>(told).map_err(|_| odd());
         match word.as_str() {
             "done" => Ok(Outcome::Done(text(told)?)),
@@ -150,7 +164,7 @@ fn decoded(stored: Option<Vec<u8>>) -> Result<Option<Versioned>, Error> {
 impl Bucket for Part {
     async fn get(&self, key: &str) -> Result<Option<Versioned>, Error> {
         let mut connection = self.shared.connection.clone();
-        decoded(cmd("HGET").arg(&self.values).arg(key).query_async(&mut connection).await.map_err(failed)?)
+        decoded(cmd("HGET").arg(&self.values).arg(key).query_async(&mut connection).await.map_err(|error| self.shared.failed(error))?)
     }
 
     async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, Error> {
@@ -158,7 +172,8 @@ impl Bucket for Part {
             return Ok(Vec::new());
         }
         let mut connection = self.shared.connection.clone();
-        let found: Vec<Option<Vec<u8>>> = cmd("HMGET").arg(&self.values).arg(keys).query_async(&mut connection).await.map_err(failed)?;
+        let found: Vec<Option<Vec<u8>>> =
+            cmd("HMGET").arg(&self.values).arg(keys).query_async(&mut connection).await.map_err(|error| self.shared.failed(error))?;
         found.into_iter().map(decoded).collect()
     }
 
@@ -166,7 +181,8 @@ impl Bucket for Part {
         let start = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
         let mut page = cmd("ZRANGEBYLEX");
         page.arg(&self.names).arg(start).arg("+").arg("LIMIT").arg(0).arg(limit + 1);
-        let mut keys: Vec<String> = page.query_async(&mut self.shared.connection.clone()).await.map_err(failed)?;
+        let mut keys: Vec<String> =
+            page.query_async(&mut self.shared.connection.clone()).await.map_err(|error| self.shared.failed(error))?;
         let more = keys.len() > limit;
         keys.truncate(limit);
         Ok(Keys { next: keys.last().filter(|_| more).cloned(), keys })

@@ -22,10 +22,16 @@ impl Budget {
 
     /// A permit for one request, if there is one. Nobody waits for it.
     pub fn permit(self: &Arc<Self>) -> Option<Permit> {
-        let taken = self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.permits(1)
+    }
+
+    /// A permit for what counts as `many` requests, or as all there may be.
+    pub fn permits(self: &Arc<Self>, many: u32) -> Option<Permit> {
+        let many = many.min(self.requests);
+        let taken = self.under_way.fetch_add(many, Ordering::Relaxed);
         // Made before the check, so that dropping it undoes the addition.
-        let permit = Permit(self.clone());
-        (taken < self.requests).then_some(permit)
+        let permit = Permit(self.clone(), many);
+        (taken.saturating_add(many) <= self.requests).then_some(permit)
     }
 
     /// Requests at a time.
@@ -55,12 +61,12 @@ impl Budget {
     }
 }
 
-/// One request under way.
-pub(crate) struct Permit(Arc<Budget>);
+/// Something under way, and what it counts for.
+pub(crate) struct Permit(Arc<Budget>, u32);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 
@@ -76,7 +82,7 @@ pub(crate) fn bytes(n: u64) -> String {
 
 /// Tables, modules and memories that one component may have: far more than any compiler makes, far less than hurts.
 const TABLES: usize = 64;
-const MODULES: usize = 200;
+pub(crate) const MODULES: u32 = 200;
 const MEMORIES: usize = 32;
 
 /// Counts what one sandbox holds of its pod's memory.
@@ -136,7 +142,7 @@ impl ResourceLimiter for Meter {
     }
 
     fn instances(&self) -> usize {
-        MODULES
+        MODULES as usize
     }
 
     fn tables(&self) -> usize {
@@ -160,6 +166,13 @@ mod tests {
 
     #[test]
     fn a_permit_is_never_waited_for_and_comes_back() {
+        let heavy = Budget::new(5, 0);
+        let (one, two) = (heavy.permits(3), heavy.permits(2));
+        assert!(one.is_some() && two.is_some() && heavy.permit().is_none());
+        drop(two);
+        assert!(heavy.permits(3).is_none() && heavy.permits(2).is_some());
+        drop(one);
+        assert!(heavy.permits(100).is_some(), "more than there may be is all there may be");
         let budget = Budget::new(2, 0);
         let first = budget.permit();
         let second = budget.permit();

@@ -16,7 +16,7 @@ use super::state::Grants;
 use super::{Error, Failure, Host, PodIdentity, Spec, command};
 use crate::body::Body;
 use crate::cache::Code;
-use crate::engine::Engines;
+use crate::engine::{self, Engines};
 use crate::site::Site;
 
 /// A component, linked and bounded for one pod; or files that are served in its place. Cheap to clone.
@@ -41,6 +41,8 @@ pub(super) struct Shared {
     code: Arc<Code>,
     /// What the App may have under way on this node.
     share: Arc<Budget>,
+    /// For how much of that one sandbox counts.
+    weight: u32,
     /// Sandboxes that may serve again.
     idle: Mutex<Vec<Sandbox>>,
 }
@@ -50,7 +52,8 @@ impl Shared {
     pub fn finish(&self, finished: Finished) -> Result<(), Failure> {
         let Finished { sandbox, result } = finished;
         result?;
-        if let Some(sandbox) = sandbox.filter(|sandbox| sandbox.served < self.grants.spec.reuse) {
+        let again = |sandbox: &Sandbox| sandbox.served < self.grants.spec.reuse && sandbox.is_of(self.code.version().component.engine());
+        if let Some(sandbox) = sandbox.filter(again) {
             self.idle.lock().push(sandbox);
         }
         Ok(())
@@ -98,7 +101,8 @@ impl Shared {
         let shared = self;
         let (engine, linked) = shared.newest()?;
         let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
-        let place = shared.share.permit().ok_or_else(|| Failure::NoMemory("the app has half of the node's sandboxes".into()))?;
+        let place =
+            shared.share.permits(shared.weight).ok_or_else(|| Failure::NoMemory("the app has half of the node's sandboxes".into()))?;
         let deadline = Instant::now().checked_add(shared.grants.spec.time);
         let (progress, bodiless) = (Arc::<Progress>::default(), request.method() == http::Method::HEAD);
         let run = self.begin(engine, &linked, deadline, request, progress.clone())?;
@@ -117,10 +121,22 @@ impl Shared {
             return Err(Failure::Refused("the component does not answer HTTP requests".into()));
         };
         self.code.rest.ask();
-        // One with older code has served its time.
-        let idle = self.idle.lock().pop().filter(|idle| idle.is_of(&engine));
+        let idle = self.idle(&engine);
         let work = serve::serve(idle, (engine, pre.clone(), self.grants.clone()), deadline, request, progress.clone());
         Ok(Run::new(work, progress, &self.grants))
+    }
+
+    /// A sandbox that may serve again. Those with older code have served their time.
+    fn idle(&self, engine: &wasmtime::Engine) -> Option<Sandbox> {
+        let mut idle = self.idle.lock();
+        let sandbox = idle.pop()?;
+        if sandbox.is_of(engine) {
+            return Some(sandbox);
+        }
+        let older = std::mem::take(&mut *idle);
+        drop(idle);
+        drop(older);
+        None
     }
 
     async fn run(self: &Arc<Self>) -> Result<i32, Failure> {
@@ -151,7 +167,8 @@ impl Guest {
         let share = engines.share(&spec.pod, host.neighbours);
         let grants = Grants::new(spec, host).await?;
         grants.check_dirs()?;
-        let shared = Arc::new(Shared { grants, code, share, idle: Mutex::default() });
+        let weight = engine::weight(&code.version().component);
+        let shared = Arc::new(Shared { grants, code, share, weight, idle: Mutex::default() });
         shared.fits().and(shared.try_start().await).map_err(|failure| Error::Start { pod, failure })?;
         Ok(Self(What::Component(shared)))
     }

@@ -162,6 +162,25 @@ async fn h19_one_app_leaves_half_of_the_nodes_sandboxes_to_others() {
     is_unharmed(&one).await;
 }
 
+#[tokio::test]
+async fn h4_a_component_of_many_memories_counts_for_as_many_sandboxes() {
+    let engines = Engines::new(Config { small: 16, large: 8, running: 8, ..Config::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path(), engines.clone(), Compiler::InProcess, None).unwrap();
+    let spins = include_str!("../guests/spins_at_start.wat")
+        .replace("(start $spin)", "")
+        .replace("(param i32 i32))", "(param i32 i32) call $spin)");
+    let greedy = spins.replace("(memory 1)", "(memory 1) (memory 1) (memory 1) (memory 1)");
+    for (text, at_once) in [(spins.as_str(), 4), (&greedy, 1)] {
+        let code = cache.prepare_bytes(wat::parse_str(text).unwrap().into(), 64 << 20).await.unwrap();
+        let guest = Guest::prepare(&engines, code, Spec { concurrency: 100, ..spec() }, host(&Default::default())).await.unwrap();
+        let asked = futures::future::join_all((0..6).map(|_| fail(&guest, "/"))).await;
+        let spun = asked.iter().filter(|failure| matches!(failure, Failure::Deadline(_))).count();
+        let refused = asked.iter().filter(|failure| matches!(failure, Failure::NoMemory(why) if why.contains("half"))).count();
+        assert_eq!((spun, refused), (at_once, 6 - at_once), "{asked:?}");
+    }
+}
+
 async fn no_canary(times: usize) {
     let spec = Spec { time: Duration::from_secs(20), ..spec() };
     let guests: Vec<Guest> = [guest(Spec { memory: 96 << 20, ..spec.clone() }).await, guest(spec).await].into();
