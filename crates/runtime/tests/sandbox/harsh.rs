@@ -170,7 +170,8 @@ async fn h4_a_component_of_many_memories_counts_for_as_many_sandboxes() {
     let spins = include_str!("../guests/spins_at_start.wat")
         .replace("(start $spin)", "")
         .replace("(param i32 i32))", "(param i32 i32) call $spin)");
-    let greedy = spins.replace("(memory 1)", "(memory 1) (memory 1) (memory 1) (memory 1)");
+    let more = format!("(core module $n (memory 1)) {}", "(core instance (instantiate $n))".repeat(3));
+    let greedy = spins.replace("(core instance $i (instantiate $m))", &format!("{more} (core instance $i (instantiate $m))"));
     for (text, at_once) in [(spins.as_str(), 4), (&greedy, 1)] {
         let code = cache.prepare_bytes(wat::parse_str(text).unwrap().into(), 64 << 20).await.unwrap();
         let guest = Guest::prepare(&engines, code, Spec { concurrency: 100, ..spec() }, host(&Default::default())).await.unwrap();

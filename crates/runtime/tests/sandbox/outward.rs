@@ -8,7 +8,7 @@ use runtime::sandbox::{Failure, Guest, Spec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{fail, get, guest, is_unharmed, spec};
+use crate::support::{fail, get, guest, head, is_unharmed, spec};
 
 /// A server that says the same to everybody, and then what `then` does.
 async fn server<F: Future<Output = ()> + Send>(
@@ -100,8 +100,11 @@ async fn h27_a_server_that_drips_is_waited_for_no_longer_than_the_guest_has() {
     for authority in [authority, never] {
         let guest = granted(&authority, spec().time).await;
         let start = Instant::now();
-        assert_eq!(fail(&guest, &format!("/fetch?http|{authority}|/")).await, Failure::Deadline(spec().time));
-        assert!(start.elapsed() < spec().time + Duration::from_secs(1), "{:?}", start.elapsed());
+        let outcome = head(&guest, &format!("/fetch?http|{authority}|/")).await.map(drop);
+        let took = start.elapsed();
+        // At the very deadline the guest may still be told that its own request is over, and say so.
+        assert!(outcome.is_ok() || outcome == Err(Failure::Deadline(spec().time)), "{outcome:?}");
+        assert!(took > spec().time - Duration::from_millis(20) && took < spec().time + Duration::from_secs(1), "{took:?}");
         is_unharmed(&guest).await;
     }
 }
