@@ -8,7 +8,7 @@ use runtime::sandbox::{Failure, Guest, Spec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{fail, get, guest, head, is_unharmed, spec};
+use crate::support::{self, fail, get, guest, is_unharmed, spec};
 
 /// A server that says the same to everybody, and then what `then` does.
 async fn server<F: Future<Output = ()> + Send>(
@@ -100,7 +100,7 @@ async fn h27_a_server_that_drips_is_waited_for_no_longer_than_the_guest_has() {
     for authority in [authority, never] {
         let guest = granted(&authority, spec().time).await;
         let start = Instant::now();
-        let outcome = head(&guest, &format!("/fetch?http|{authority}|/")).await.map(drop);
+        let outcome = support::head(&guest, &format!("/fetch?http|{authority}|/")).await.map(drop);
         let took = start.elapsed();
         // At the very deadline the guest may still be told that its own request is over, and say so.
         assert!(outcome.is_ok() || outcome == Err(Failure::Deadline(spec().time)), "{outcome:?}");
