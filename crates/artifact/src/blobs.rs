@@ -1,20 +1,23 @@
-//! Content on disk by its digest, with the repositories, tags and manifests that say what it is for.
+//! Content by its digest, in a folder or in a bucket that several servers share, with the repositories, tags and manifests that say what it is for.
 //!
 //! Layout of the folder: `format` (the layout's version), `blobs/sha256/<hex>` (content), `repositories/<hex of the name's digest>.json`
 //! (tags and manifests of one repository), `uploads/` (content that is still coming; emptied when the folder is opened). Files get their
-//! name only when they are whole, verified and synced. A blob is visible in every repository to whoever knows its digest.
+//! name only when they are whole, verified and synced. A blob is visible in every repository to whoever knows its digest. With a bucket
+//! the folder holds only what is on its way there.
 
+mod bucket;
+mod copies;
 mod gc;
 mod reading;
 mod repositories;
 mod upload;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -24,6 +27,8 @@ use crate::digest::Digest;
 use crate::{disk, manifest};
 use repositories::Repository;
 
+pub use bucket::Bucket;
+pub use copies::{Copies, Copy};
 pub use gc::{Prune, Pruned};
 pub use reading::Reading;
 pub use repositories::{Name, Referrer, Stored};
@@ -32,12 +37,20 @@ pub use upload::Upload;
 /// The layout that this code writes.
 const FORMAT: u32 = 1;
 
-/// A folder of blobs, manifests and tags. Cheap to clone; one process at a time may have a folder open.
+/// Blobs, manifests and tags. Cheap to clone; one process at a time may have a folder open, any number a bucket.
 #[derive(Clone)]
 pub struct Blobs(Arc<Inner>);
 
+impl std::fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blobs").field("folder", &self.0.folder).field("bucket", &self.0.bucket).finish()
+    }
+}
+
 struct Inner {
     folder: PathBuf,
+    /// Where everything is kept instead of in the folder.
+    bucket: Option<Bucket>,
     repositories: RwLock<BTreeMap<String, Repository>>,
     /// Held while a repository's file is being rewritten.
     writing: AsyncMutex<()>,
@@ -137,6 +150,12 @@ pub enum Error {
         /// One of the repositories.
         repository: String,
     },
+    /// The bucket does not answer, or not as it should.
+    #[error("the object store that keeps the images cannot be reached or failed: the server's log says why")]
+    Store,
+    /// A push or a prune has met another prune.
+    #[error("the images are being pruned: try again in a minute")]
+    Sweeping,
     /// A manifest that is not one.
     #[error("the manifest is refused")]
     Manifest(#[from] manifest::Error),
@@ -173,6 +192,7 @@ impl Blobs {
         let repositories = repositories::load(&folder.join("repositories"))?;
         Ok(Blobs(Arc::new(Inner {
             folder,
+            bucket: None,
             repositories: RwLock::new(repositories),
             writing: AsyncMutex::new(()),
             sweep: AsyncRwLock::new(()),
@@ -180,9 +200,35 @@ impl Blobs {
         })))
     }
 
+    /// Opens the store in `bucket`. What is on its way there is in `folder`, as are images of the time before there was a bucket: these
+    /// are copied into it first, and the folder is kept under another name.
+    pub async fn open_in(bucket: Bucket, folder: impl Into<PathBuf>) -> Result<Blobs, Error> {
+        bucket.open(&folder.into()).await
+    }
+
+    /// The same folder for what is on its way into a bucket.
+    fn with(&self, bucket: Bucket) -> Blobs {
+        Blobs(Arc::new(Inner {
+            folder: self.0.folder.clone(),
+            bucket: Some(bucket),
+            repositories: RwLock::default(),
+            writing: AsyncMutex::new(()),
+            sweep: AsyncRwLock::new(()),
+            touched: Mutex::default(),
+        }))
+    }
+
+    /// Whether other servers see the same.
+    pub fn is_shared(&self) -> bool {
+        self.0.bucket.is_some()
+    }
+
     /// The size of a blob in bytes, or nothing if it is not here.
-    pub fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+    pub async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         self.touch(digest);
+        if let Some(bucket) = &self.0.bucket {
+            return bucket.size(digest).await;
+        }
         let path = self.path(digest);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(metadata.len())),
@@ -193,6 +239,10 @@ impl Blobs {
 
     /// A whole blob, verified. A damaged one is removed and is an error.
     pub async fn get(&self, digest: &Digest) -> Result<Bytes, Error> {
+        if let Some(bucket) = &self.0.bucket {
+            self.touch(digest);
+            return bucket.bytes(digest).await;
+        }
         let (store, digest) = (self.clone(), *digest);
         blocking(move || {
             let path = store.path(&digest);
@@ -200,12 +250,12 @@ impl Blobs {
                 io::ErrorKind::NotFound => Error::NoBlob(digest),
                 _ => at("reading", &path)(error),
             })?;
-            if Digest::of(&bytes) == digest { Ok(bytes.into()) } else { Err(store.discard(&digest)) }
+            if Digest::of(&bytes) == digest { Ok(bytes.into()) } else { Err(store.discard_file(&digest)) }
         })
         .await
     }
 
-    /// Stores `bytes`; does nothing but verify when they are here already.
+    /// Stores `bytes`; in a folder it does nothing but verify when they are here already.
     pub async fn put(&self, bytes: Bytes) -> Result<Digest, Error> {
         let digest = Digest::of(&bytes);
         if self.holds(&digest).await? {
@@ -230,8 +280,23 @@ impl Blobs {
         self.0.touched.lock().insert(*digest, Instant::now());
     }
 
+    /// What was asked for within `grace`.
+    fn asked_for(&self, grace: Duration) -> HashSet<Digest> {
+        let now = Instant::now();
+        let mut touched = self.0.touched.lock();
+        touched.retain(|_, at| now.duration_since(*at) < grace.max(Duration::from_secs(3600)));
+        touched.iter().filter(|(_, at)| now.duration_since(**at) < grace).map(|(digest, _)| *digest).collect()
+    }
+
     /// Removes a blob that turned out to be damaged, so that the next push stores it afresh.
-    fn discard(&self, digest: &Digest) -> Error {
+    async fn discard(&self, digest: &Digest) -> Error {
+        match &self.0.bucket {
+            Some(bucket) => bucket.discard(digest).await,
+            None => self.discard_file(digest),
+        }
+    }
+
+    fn discard_file(&self, digest: &Digest) -> Error {
         tracing::error!(%digest, "removing a blob that is damaged on disk");
         let path = self.path(digest);
         match disk::remove(&path) {

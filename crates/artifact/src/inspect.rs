@@ -206,9 +206,10 @@ fn needs_host(import: &ComponentImport<'_>) -> bool {
     !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_)))
 }
 
-// A handler comes first: Rust's servers export `run` as well.
-fn world(exports: &[String]) -> World {
+/// How a component with these exports is run.
+pub fn world(exports: &[String]) -> World {
     let exported = |interface: &str| exports.iter().any(|name| compatible(interface, name));
+    // A handler comes first: Rust's servers export `run` as well.
     if exported("wasi:http/handler@0.3.0") {
         World::Http03
     } else if exported("wasi:http/incoming-handler@0.2.0") {

@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod pack;
 pub mod reference;
 pub mod registry;
+pub mod s3;
 pub mod server;
 
 pub use digest::Digest;

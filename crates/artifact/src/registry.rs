@@ -24,7 +24,7 @@ use oci_spec::image::Descriptor;
 use crate::blobs::Blobs;
 use crate::credentials;
 use crate::digest::Digest;
-use crate::inspect::{self, Inspection, Unsupported};
+use crate::inspect::{self, Inspection, Unsupported, World};
 use crate::pack::Packed;
 use crate::reference::Reference;
 use failure::Act;
@@ -186,6 +186,11 @@ impl Client {
     /// The imports of a component that none of `offered` serves, as far as that can be told without transferring it.
     pub async fn unsupported(&self, reference: &Reference, offered: &[&str]) -> Result<Vec<Unsupported>, Error> {
         self.try_unsupported(reference, offered).await.map_err(Act::Resolving.of(reference))
+    }
+
+    /// How a component is run, as far as that can be told without transferring it.
+    pub async fn world(&self, reference: &Reference) -> Result<Option<World>, Error> {
+        self.try_world(reference).await.map_err(Act::Resolving.of(reference))
     }
 
     /// Gets a component. With a digest in the reference exactly that one; otherwise whatever the tag means now.

@@ -103,9 +103,9 @@ async fn dispatch(
 impl Registry {
     async fn handle(&self, target: Target, call: &Call, body: Body) -> Result<Response, Refusal> {
         match (target, call.method.as_str()) {
-            (Target::Catalog, "GET") => lists::catalog(&self.blobs, call),
-            (Target::Tags, "GET") => lists::tags(&self.blobs, call),
-            (Target::Referrers(digest), "GET") => lists::referrers(&self.blobs, call, &digest),
+            (Target::Catalog, "GET") => lists::catalog(&self.blobs, call).await,
+            (Target::Tags, "GET") => lists::tags(&self.blobs, call).await,
+            (Target::Referrers(digest), "GET") => lists::referrers(&self.blobs, call, &digest).await,
             (Target::Blob(digest), "GET" | "HEAD") => content::get_blob(&self.blobs, call, &digest).await,
             (Target::Blob(digest), "DELETE") => content::delete_blob(&self.blobs, &digest).await,
             (Target::Manifest(name), "GET" | "HEAD") => content::get_manifest(&self.blobs, call, &name).await,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::repositories::{Entry, Repository};
 use super::{Blobs, Error, at, blocking};
@@ -36,9 +36,9 @@ pub struct Pruned {
 }
 
 /// A blob's file.
-struct Found {
-    size: u64,
-    young: bool,
+pub(super) struct Found {
+    pub size: u64,
+    pub young: bool,
 }
 
 struct Sweep {
@@ -51,6 +51,9 @@ struct Sweep {
 impl Blobs {
     /// Removes what nobody needs. Pushes wait meanwhile.
     pub async fn prune(&self, prune: Prune) -> Result<Pruned, Error> {
+        if let Some(bucket) = &self.0.bucket {
+            return bucket.prune(self, prune).await;
+        }
         let _sweep = self.0.sweep.write().await;
         let store = self.clone();
         let grace = prune.grace;
@@ -85,9 +88,8 @@ impl Blobs {
     fn files(&self, grace: Duration) -> Result<HashMap<Digest, Found>, Error> {
         let folder = self.0.folder.join("blobs").join("sha256");
         let mut files = HashMap::new();
-        let (now, wall) = (Instant::now(), SystemTime::now());
-        let mut touched = self.0.touched.lock();
-        touched.retain(|_, at| now.duration_since(*at) < grace.max(Duration::from_secs(3600)));
+        let wall = SystemTime::now();
+        let wanted = self.asked_for(grace);
         for file in fs::read_dir(&folder).map_err(at("listing", &folder))? {
             let file = file.map_err(at("listing", &folder))?;
             let Ok(digest) = format!("sha256:{}", file.file_name().to_string_lossy()).parse::<Digest>() else { continue };
@@ -95,8 +97,7 @@ impl Blobs {
             let written = metadata.modified().map_err(at("looking at", &file.path()))?;
             // A time in the future is a clock that went back: too young to judge.
             let new = !grace.is_zero() && wall.duration_since(written).map_or(true, |age| age < grace);
-            let asked_for = touched.get(&digest).is_some_and(|at| now.duration_since(*at) < grace);
-            files.insert(digest, Found { size: metadata.len(), young: new || asked_for });
+            files.insert(digest, Found { size: metadata.len(), young: new || wanted.contains(&digest) });
         }
         Ok(files)
     }
@@ -108,7 +109,7 @@ fn by_repository(manifests: &[(String, Digest)]) -> BTreeMap<String, Vec<Digest>
     grouped
 }
 
-fn choose(repositories: &BTreeMap<String, Repository>, files: HashMap<Digest, Found>, prune: &Prune) -> Pruned {
+pub(super) fn choose(repositories: &BTreeMap<String, Repository>, files: HashMap<Digest, Found>, prune: &Prune) -> Pruned {
     let left = files.values().map(|found| found.size).sum();
     let mut sweep = Sweep { files, references: HashMap::new(), pruned: Pruned { left, ..Pruned::default() } };
     let mut candidates = Vec::new();

@@ -25,7 +25,7 @@ pub struct Reading {
 }
 
 struct Verified {
-    source: ReaderStream<File>,
+    source: BoxStream<'static, io::Result<Bytes>>,
     hasher: Hasher,
     held: Option<Bytes>,
     store: Blobs,
@@ -36,6 +36,11 @@ impl Blobs {
     /// Opens a blob for reading, whole or `range` of it, which must lie within the blob.
     pub async fn read(&self, digest: &Digest, range: Option<Range<u64>>) -> Result<Reading, Error> {
         self.touch(digest);
+        if let Some(bucket) = &self.0.bucket {
+            let size = bucket.size(digest).await?.ok_or(Error::NoBlob(*digest))?;
+            let part = bucket.stream(digest, range.clone().unwrap_or(0..size)).map_err(io::Error::other).boxed();
+            return Ok(Reading { size, bytes: if range.is_some() { part } else { verified(self.clone(), *digest, part) } });
+        }
         let path = self.path(digest);
         let mut file = File::open(&path).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::NoBlob(*digest),
@@ -47,14 +52,14 @@ impl Blobs {
                 file.seek(SeekFrom::Start(range.start)).await.map_err(at("reading", &path))?;
                 ReaderStream::with_capacity(file.take(range.end - range.start), PIECE).boxed()
             }
-            None => verified(self.clone(), *digest, file),
+            None => verified(self.clone(), *digest, ReaderStream::with_capacity(file, PIECE).boxed()),
         };
         Ok(Reading { size, bytes })
     }
 }
 
-fn verified(store: Blobs, digest: Digest, file: File) -> BoxStream<'static, io::Result<Bytes>> {
-    let state = Verified { source: ReaderStream::with_capacity(file, PIECE), hasher: Hasher::new(), held: None, store, digest };
+fn verified(store: Blobs, digest: Digest, source: BoxStream<'static, io::Result<Bytes>>) -> BoxStream<'static, io::Result<Bytes>> {
+    let state = Verified { source, hasher: Hasher::new(), held: None, store, digest };
     stream::try_unfold(state, next).boxed()
 }
 
@@ -68,7 +73,9 @@ async fn next(mut state: Verified) -> io::Result<Option<(Bytes, Verified)>> {
                     return Ok(Some((ready, state)));
                 }
             }
-            None if state.hasher.clone().finish() != state.digest => return Err(io::Error::other(state.store.discard(&state.digest))),
+            None if state.hasher.clone().finish() != state.digest => {
+                return Err(io::Error::other(state.store.discard(&state.digest).await));
+            }
             None => return Ok(state.held.take().map(|last| (last, state))),
         }
     }

@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use oci_spec::image::{Descriptor, MediaType};
 use serde::{Deserialize, Serialize};
 
-use super::{Blobs, Error, FORMAT, at, blocking};
+use super::{Blobs, Bucket, Error, FORMAT, at, blocking};
 use crate::digest::{Digest, shown};
 use crate::manifest::{self, Document, Parsed};
 use crate::{disk, reference};
+
+/// Blobs that are looked at at a time.
+const CHECKS: usize = 16;
 
 /// One repository, as its file holds it.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -105,6 +109,17 @@ impl std::fmt::Display for Name {
     }
 }
 
+impl Repository {
+    pub fn new(name: &str) -> Repository {
+        Repository { format: FORMAT, name: name.to_owned(), tags: BTreeMap::new(), manifests: BTreeMap::new() }
+    }
+
+    /// Whether a manifest of it needs this blob, or is it.
+    pub fn needs(&self, digest: &Digest) -> bool {
+        self.manifests.contains_key(digest) || self.manifests.values().any(|entry| entry.blobs.contains(digest))
+    }
+}
+
 impl Entry {
     fn of(parsed: &Parsed, size: u64) -> Result<Entry, Error> {
         let (artifact_type, annotations) = match &parsed.document {
@@ -128,6 +143,10 @@ impl Entry {
     fn stored(&self, digest: &Digest) -> Stored {
         Stored { digest: *digest, media_type: self.media_type.clone(), size: self.size, subject: self.subject }
     }
+
+    pub fn referrer(&self, digest: &Digest) -> Referrer {
+        Referrer { manifest: self.stored(digest), artifact_type: self.artifact_type.clone(), annotations: self.annotations.clone() }
+    }
 }
 
 /// Reads all repositories' files.
@@ -149,20 +168,30 @@ pub(super) fn load(folder: &Path) -> Result<BTreeMap<String, Repository>, Error>
 
 impl Blobs {
     /// The names of all repositories, sorted.
-    pub fn repositories(&self) -> Vec<String> {
-        self.0.repositories.read().keys().cloned().collect()
+    pub async fn repositories(&self) -> Result<Vec<String>, Error> {
+        match &self.0.bucket {
+            Some(bucket) => bucket.repository_names().await,
+            None => Ok(self.0.repositories.read().keys().cloned().collect()),
+        }
     }
 
     /// A repository's tags, sorted.
-    pub fn tags(&self, repository: &str) -> Result<Vec<String>, Error> {
+    pub async fn tags(&self, repository: &str) -> Result<Vec<String>, Error> {
+        if let Some(bucket) = &self.0.bucket {
+            return bucket.tags(repository).await;
+        }
         let repositories = self.0.repositories.read();
         let found = repositories.get(repository).ok_or_else(|| Error::NoRepository(shown(repository)))?;
         Ok(found.tags.keys().cloned().collect())
     }
 
     /// Looks a manifest up; its bytes are a blob under its digest.
-    pub fn find(&self, repository: &str, name: &Name) -> Result<Stored, Error> {
+    pub async fn find(&self, repository: &str, name: &Name) -> Result<Stored, Error> {
         let missing = || Error::NoManifest { repository: repository.to_string(), reference: name.to_string() };
+        if let Some(bucket) = &self.0.bucket {
+            let (digest, entry) = bucket.find(repository, name).await?.ok_or_else(missing)?;
+            return Ok(entry.stored(&digest));
+        }
         let repositories = self.0.repositories.read();
         let found = repositories.get(repository).ok_or_else(missing)?;
         let digest = match name {
@@ -173,18 +202,18 @@ impl Blobs {
     }
 
     /// Manifests whose subject is `subject`, of one artifact type if that is given.
-    pub fn referrers(&self, repository: &str, subject: &Digest, artifact_type: Option<&str>) -> Vec<Referrer> {
-        let repositories = self.0.repositories.read();
-        let Some(found) = repositories.get(repository) else { return Vec::new() };
-        let about = found.manifests.iter().filter(|(_, entry)| entry.subject.as_ref() == Some(subject));
-        about
-            .filter(|(_, entry)| artifact_type.is_none() || entry.artifact_type.as_deref() == artifact_type)
-            .map(|(digest, entry)| Referrer {
-                manifest: entry.stored(digest),
-                artifact_type: entry.artifact_type.clone(),
-                annotations: entry.annotations.clone(),
-            })
-            .collect()
+    pub async fn referrers(&self, repository: &str, subject: &Digest, artifact_type: Option<&str>) -> Result<Vec<Referrer>, Error> {
+        let mut about: Vec<Referrer> = match &self.0.bucket {
+            Some(bucket) => bucket.referrers(repository, subject).await?,
+            None => {
+                let repositories = self.0.repositories.read();
+                let Some(found) = repositories.get(repository) else { return Ok(Vec::new()) };
+                let about = found.manifests.iter().filter(|(_, entry)| entry.subject.as_ref() == Some(subject));
+                about.map(|(digest, entry)| entry.referrer(digest)).collect()
+            }
+        };
+        about.retain(|found| artifact_type.is_none() || found.artifact_type.as_deref() == artifact_type);
+        Ok(about)
     }
 
     /// Stores a manifest under a tag or its digest. All that it needs must be here. Writes nothing when all is so already.
@@ -201,10 +230,13 @@ impl Blobs {
         }
         let entry = Entry::of(&parsed, bytes.len() as u64)?;
         self.put(bytes).await?;
+        if let Some(bucket) = &self.0.bucket {
+            return self.put_shared(bucket, repository, name, &parsed, (digest, entry)).await;
+        }
         let _sweep = self.0.sweep.read().await;
         // The manifest's own bytes too may have been swept since they were put.
-        self.check_has(&digest, entry.size)?;
-        self.check_needs(&parsed)?;
+        self.check_has(&digest, entry.size).await?;
+        self.check_needs(&parsed).await?;
         let stored = entry.stored(&digest);
         self.change(repository, |repository| {
             repository.manifests.entry(digest).or_insert(entry);
@@ -217,15 +249,50 @@ impl Blobs {
         Ok(stored)
     }
 
-    fn check_needs(&self, parsed: &Parsed) -> Result<(), Error> {
-        for need in parsed.blobs()?.into_iter().chain(parsed.children()?) {
-            self.check_has(&need.digest, need.size)?;
+    /// First what is needed is written down, then it is looked at: whoever prunes meanwhile saw the one, or shows in the other.
+    async fn put_shared(
+        &self,
+        bucket: &Bucket,
+        repository: &str,
+        name: &Name,
+        parsed: &Parsed,
+        (digest, entry): (Digest, Entry),
+    ) -> Result<Stored, Error> {
+        self.check_needs(parsed).await?;
+        bucket.put_entry(repository, &digest, &entry).await?;
+        if let Name::Tag(tag) = name {
+            bucket.put_tag(repository, tag, &digest).await?;
         }
-        Ok(())
+        bucket.quiet().await?;
+        let all_here = async {
+            self.check_has(&digest, entry.size).await?;
+            self.check_needs(parsed).await?;
+            match bucket.find(repository, &Name::Digest(digest)).await? {
+                Some(_) => Ok(()),
+                None => Err(Error::MissingBlob { digest, size: entry.size }),
+            }
+        };
+        match all_here.await {
+            Ok(()) => Ok(entry.stored(&digest)),
+            Err(Error::MissingBlob { digest: missing, size }) => {
+                bucket.remove_entry(repository, &digest).await?;
+                Err(Error::MissingBlob { digest: missing, size })
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    fn check_has(&self, digest: &Digest, size: u64) -> Result<(), Error> {
-        match self.size(digest)? {
+    async fn check_needs(&self, parsed: &Parsed) -> Result<(), Error> {
+        let mut checks = Vec::new();
+        for need in parsed.blobs()?.into_iter().chain(parsed.children()?) {
+            let blobs = self.clone();
+            checks.push(async move { blobs.check_has(&need.digest, need.size).await }.boxed());
+        }
+        stream::iter(checks).buffered(CHECKS).try_collect().await
+    }
+
+    async fn check_has(&self, digest: &Digest, size: u64) -> Result<(), Error> {
+        match self.size(digest).await? {
             Some(found) if found == size => Ok(()),
             _ => Err(Error::MissingBlob { digest: *digest, size }),
         }
@@ -233,7 +300,13 @@ impl Blobs {
 
     /// Removes a tag, or a manifest with all tags that point at it. Its blobs go when the store is next pruned.
     pub async fn delete_manifest(&self, repository: &str, name: &Name) -> Result<(), Error> {
-        let digest = self.find(repository, name)?.digest;
+        let digest = self.find(repository, name).await?.digest;
+        if let Some(bucket) = &self.0.bucket {
+            return match name {
+                Name::Tag(tag) => bucket.remove_tag(repository, tag).await,
+                Name::Digest(_) => bucket.forget(repository, &digest).await,
+            };
+        }
         self.change(repository, |repository| {
             match name {
                 Name::Tag(tag) => drop(repository.tags.remove(tag)),
@@ -249,14 +322,14 @@ impl Blobs {
 
     /// Removes a blob, unless a manifest needs it.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<(), Error> {
+        if let Some(bucket) = &self.0.bucket {
+            return bucket.delete_blob(*digest).await;
+        }
         let _sweep = self.0.sweep.write().await;
-        let needs = |entry: &Entry| entry.blobs.contains(digest);
-        let user = self.0.repositories.read().values().find_map(|repository| {
-            (repository.manifests.contains_key(digest) || repository.manifests.values().any(needs)).then(|| repository.name.clone())
-        });
+        let user = self.0.repositories.read().values().find(|repository| repository.needs(digest)).map(|found| found.name.clone());
         match user {
             Some(repository) => Err(Error::InUse { digest: *digest, repository }),
-            None if self.size(digest)?.is_none() => Err(Error::NoBlob(*digest)),
+            None if self.size(digest).await?.is_none() => Err(Error::NoBlob(*digest)),
             None => {
                 let path = self.path(digest);
                 disk::remove(&path).map_err(at("removing", &path))
@@ -268,12 +341,7 @@ impl Blobs {
     pub(super) async fn change(&self, name: &str, change: impl FnOnce(&mut Repository) -> Result<(), Error>) -> Result<(), Error> {
         let _writing = self.0.writing.lock().await;
         let old = self.0.repositories.read().get(name).cloned();
-        let mut new = old.clone().unwrap_or_else(|| Repository {
-            format: FORMAT,
-            name: name.to_string(),
-            tags: BTreeMap::new(),
-            manifests: BTreeMap::new(),
-        });
+        let mut new = old.clone().unwrap_or_else(|| Repository::new(name));
         change(&mut new)?;
         if old.as_ref() == Some(&new) {
             return Ok(());
@@ -290,8 +358,12 @@ impl Blobs {
 
     // Names become file names by their digest: no name can then clash with another, whatever the file system thinks of case or `con`.
     fn repository_path(&self, name: &str) -> PathBuf {
-        self.0.folder.join("repositories").join(format!("{}.json", Digest::of(name.as_bytes()).hex()))
+        self.0.folder.join("repositories").join(file_name(name))
     }
+}
+
+pub(super) fn file_name(repository: &str) -> String {
+    format!("{}.json", Digest::of(repository.as_bytes()).hex())
 }
 
 fn save(path: &Path, repository: &Repository) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use super::remote::{Fetched, Remote};
 use super::{Artifact, Client};
 use crate::blobs::{Blobs, Name, Referrer};
 use crate::digest::Digest;
-use crate::inspect::{self, Unsupported};
+use crate::inspect::{self, Unsupported, World};
 use crate::manifest::{self, Described, Document};
 use crate::reference::Reference;
 
@@ -47,6 +47,8 @@ struct Told {
 struct ToldComponent {
     #[serde(default)]
     imports: Vec<String>,
+    #[serde(default)]
+    exports: Vec<String>,
 }
 
 impl Client {
@@ -73,6 +75,17 @@ impl Client {
         Err(last)
     }
 
+    pub(super) async fn try_world(&self, reference: &Reference) -> Result<Option<World>, Failure> {
+        let mut last = Failure::NoEmbedded;
+        for place in self.places(reference)? {
+            match place.world(reference, self.0.options.limits.layer).await {
+                Ok(world) => return Ok(world),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
     pub(super) async fn try_pull(&self, reference: &Reference) -> Result<Artifact, Failure> {
         let mut last = Failure::NoEmbedded;
         for place in self.places(reference)? {
@@ -87,7 +100,7 @@ impl Client {
     pub(super) async fn try_referrers(&self, reference: &Reference, digest: &Digest) -> Result<Vec<Descriptor>, Failure> {
         match self.home(reference)? {
             Place::Local(blobs) => {
-                let found = blobs.referrers(reference.repository(), digest, None);
+                let found = blobs.referrers(reference.repository(), digest, None).await?;
                 Ok(found.iter().filter_map(Referrer::descriptor).collect())
             }
             Place::Remote(remote) => remote.referrers(digest).await,
@@ -128,6 +141,20 @@ impl Place {
         let needed: Vec<String> =
             component.imports.into_iter().filter(|name| !name.split('@').next().is_some_and(|n| n.ends_with("/types"))).collect();
         Ok(inspect::unsupported(&needed, offered))
+    }
+
+    /// The same for how a component is run; none of what is no component.
+    async fn world(&self, reference: &Reference, limit: u64) -> Result<Option<World>, Failure> {
+        let found = self.find(reference).await?;
+        if found.kind != Kind::Component {
+            return Ok(None);
+        }
+        if let (Place::Local(_), Some(Layer::Plain(layer))) = (self, &found.layer) {
+            return Ok(Some(inspect::inspect(&self.blob(layer, limit).await?)?.world));
+        }
+        let Some(told) = &found.told else { return Ok(None) };
+        let told = serde_json::from_slice(&self.blob(told, LARGEST_CONFIG).await?).ok();
+        Ok(told.and_then(|Told { component }| component).map(|component| inspect::world(&component.exports)))
     }
 
     async fn find(&self, reference: &Reference) -> Result<Found, Failure> {
@@ -184,7 +211,7 @@ impl Place {
         match self {
             Place::Remote(remote) => remote.document(name, wanted).await,
             Place::Local(blobs) => {
-                let stored = blobs.find(reference.repository(), &name.parse::<Name>()?)?;
+                let stored = blobs.find(reference.repository(), &name.parse::<Name>()?).await?;
                 let bytes = blobs.get(&stored.digest).await?;
                 Ok(Fetched { digest: stored.digest, parsed: manifest::parse(&bytes, Some(&stored.media_type))? })
             }

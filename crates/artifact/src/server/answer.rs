@@ -10,7 +10,7 @@ use crate::blobs;
 use crate::manifest;
 use crate::registry::sentence;
 
-/// The specification's error codes, and `UNKNOWN` for what it has none for.
+/// The specification's error codes, and `UNAVAILABLE` and `UNKNOWN` for what it has none for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     BlobUnknown,
@@ -25,6 +25,7 @@ pub(super) enum Code {
     NameUnknown,
     SizeInvalid,
     TooManyRequests,
+    Unavailable,
     Unknown,
     Unsupported,
 }
@@ -44,6 +45,7 @@ impl Code {
             Code::NameUnknown => "NAME_UNKNOWN",
             Code::SizeInvalid => "SIZE_INVALID",
             Code::TooManyRequests => "TOOMANYREQUESTS",
+            Code::Unavailable => "UNAVAILABLE",
             Code::Unknown => "UNKNOWN",
             Code::Unsupported => "UNSUPPORTED",
         }
@@ -99,6 +101,7 @@ impl From<blobs::Error> for Refusal {
             E::Manifest(_) => (400, Code::ManifestInvalid),
             E::Interrupted { .. } => (400, Code::BlobUploadInvalid),
             E::InUse { .. } => (403, Code::Denied),
+            E::Store | E::Sweeping => (503, Code::Unavailable),
             E::Io { .. } | E::Newer { .. } | E::Repository { .. } => return internal(&error),
         };
         Refusal::new(status, code, sentence(&error))

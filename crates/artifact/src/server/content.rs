@@ -20,7 +20,7 @@ pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 pub(super) async fn get_blob(blobs: &Blobs, call: &Call, digest: &Digest) -> Result<Response, Refusal> {
-    let size = blobs.size(digest)?.ok_or(crate::blobs::Error::NoBlob(*digest))?;
+    let size = blobs.size(digest).await?.ok_or(crate::blobs::Error::NoBlob(*digest))?;
     let range = call.header(RANGE).map(|range| read_range(range, size)).transpose()?.flatten();
     let length = range.as_ref().map_or(size, |range| range.end - range.start);
     let mut response = match call.is_head() {
@@ -67,7 +67,7 @@ pub(super) async fn delete_blob(blobs: &Blobs, digest: &Digest) -> Result<Respon
 }
 
 pub(super) async fn get_manifest(blobs: &Blobs, call: &Call, name: &Name) -> Result<Response, Refusal> {
-    let Stored { digest, media_type, size, .. } = blobs.find(&call.repository, name)?;
+    let Stored { digest, media_type, size, .. } = blobs.find(&call.repository, name).await?;
     let mut response = match call.is_head() {
         true => Body::empty(),
         false => Body::from(blobs.get(&digest).await?),

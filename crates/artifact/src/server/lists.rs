@@ -13,14 +13,14 @@ use crate::manifest::INDEX;
 
 const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 
-pub(super) fn catalog(blobs: &Blobs, call: &Call) -> Result<Response, Refusal> {
-    let (page, link) = page(blobs.repositories(), call, "/v2/_catalog")?;
+pub(super) async fn catalog(blobs: &Blobs, call: &Call) -> Result<Response, Refusal> {
+    let (page, link) = page(blobs.repositories().await?, call, "/v2/_catalog")?;
     Ok(linked(Json(serde_json::json!({ "repositories": page })).into_response(), link))
 }
 
-pub(super) fn tags(blobs: &Blobs, call: &Call) -> Result<Response, Refusal> {
+pub(super) async fn tags(blobs: &Blobs, call: &Call) -> Result<Response, Refusal> {
     let path = format!("/v2/{}/tags/list", call.repository);
-    let (page, link) = page(blobs.tags(&call.repository)?, call, &path)?;
+    let (page, link) = page(blobs.tags(&call.repository).await?, call, &path)?;
     Ok(linked(Json(serde_json::json!({ "name": call.repository, "tags": page })).into_response(), link))
 }
 
@@ -43,9 +43,9 @@ fn linked(mut response: Response, link: Option<String>) -> Response {
     response
 }
 
-pub(super) fn referrers(blobs: &Blobs, call: &Call, subject: &Digest) -> Result<Response, Refusal> {
+pub(super) async fn referrers(blobs: &Blobs, call: &Call, subject: &Digest) -> Result<Response, Refusal> {
     let artifact_type = call.query.get("artifactType").map(String::as_str);
-    let found = blobs.referrers(&call.repository, subject, artifact_type);
+    let found = blobs.referrers(&call.repository, subject, artifact_type).await?;
     let manifests: Vec<_> = found.iter().filter_map(Referrer::descriptor).collect();
     let mut response = Json(serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests })).into_response();
     set(&mut response, CONTENT_TYPE, INDEX);

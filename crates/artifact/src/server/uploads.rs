@@ -66,7 +66,7 @@ impl Uploads {
     pub async fn begin(&self, call: &Call, body: Body) -> Result<Response, Refusal> {
         if let Some(mount) = call.query.get("mount") {
             let digest = read_digest(mount)?;
-            if self.blobs.size(&digest)?.is_some() {
+            if self.blobs.size(&digest).await?.is_some() {
                 return Ok(created(&call.repository, &digest));
             }
         }

@@ -41,7 +41,7 @@ async fn what_is_pushed_survives_reopening() {
     assert_eq!(local(&open(folder.path())).push(&reference, &packed).await.unwrap(), packed.digest);
     let artifact = local(&open(folder.path())).pull(&reference).await.unwrap();
     assert_eq!((artifact.digest, artifact.wasm), (packed.digest, packed.layer));
-    assert_eq!(open(folder.path()).tags("acme/hello").unwrap(), ["1"]);
+    assert_eq!(open(folder.path()).tags("acme/hello").await.unwrap(), ["1"]);
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn r20_an_upload_that_fails_leaves_nothing() {
     let mut cut = blobs.upload(100).unwrap();
     let body = futures::stream::iter([Ok(Bytes::from_static(b"who")), Err(std::io::Error::other("gone"))]);
     assert!(matches!(cut.write_all(body).await, Err(Error::Interrupted { received: 3, .. })));
-    assert!(blobs.size(&digest).unwrap().is_none());
+    assert!(blobs.size(&digest).await.unwrap().is_none());
     drop(cut);
     let mut wrong = blobs.upload(100).unwrap();
     wrong.write(&Bytes::from_static(b"other")).await.unwrap();
@@ -115,7 +115,7 @@ async fn r20_leftovers_of_a_killed_process_are_removed_at_the_start() {
     std::fs::write(folder.path().join("repositories").join(".tmpHalf"), b"{\"na").unwrap();
     let blobs = open(folder.path());
     assert_eq!(files(folder.path()), 0);
-    assert!(blobs.repositories().is_empty());
+    assert!(blobs.repositories().await.unwrap().is_empty());
 }
 
 /// Runs itself again on a small disk of its own, in namespaces of its own.
@@ -149,7 +149,7 @@ async fn on_a_full_disk(folder: &Path) {
     let large = Bytes::from(vec![1u8; 4 << 20]);
     let full = blobs.put(large.clone()).await;
     assert!(full.as_ref().is_err_and(|error| error.to_string().contains("disk is full")), "{full:?}");
-    assert_eq!(blobs.size(&Digest::of(&large)).unwrap(), None);
+    assert_eq!(blobs.size(&Digest::of(&large)).await.unwrap(), None);
     assert_eq!(files(folder), 1, "a partial file stayed");
     assert_eq!(blobs.get(&small).await.unwrap(), "small");
     blobs.put(Bytes::from(vec![2u8; 100 << 10])).await.expect("the space is free again");
@@ -189,7 +189,7 @@ async fn a_manifest_without_its_blobs_is_refused() {
     let (blobs, packed) = (open(folder.path()), packed());
     let put = blobs.put_manifest("a", &Name::Tag("1".into()), None, packed.manifest.clone()).await;
     assert!(matches!(put, Err(Error::MissingBlob { .. })));
-    assert!(blobs.repositories().is_empty());
+    assert!(blobs.repositories().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -209,9 +209,9 @@ async fn pruning_drops_what_nobody_needs_and_says_so_first() {
     assert_eq!(would.manifests, [("acme/hello".to_string(), packs[0].digest)]);
     let gone: HashSet<Digest> = would.blobs.iter().map(|(digest, _)| *digest).collect();
     assert_eq!(gone, HashSet::from([orphan, packs[0].digest, Digest::of(&packs[0].layer), Digest::of(&packs[0].config)]));
-    assert!(blobs.size(&orphan).unwrap().is_some(), "a dry run removed something");
+    assert!(blobs.size(&orphan).await.unwrap().is_some(), "a dry run removed something");
     assert_eq!(blobs.prune(prune).await.unwrap(), would);
-    assert_eq!(blobs.size(&orphan).unwrap(), None);
+    assert_eq!(blobs.size(&orphan).await.unwrap(), None);
     for packed in &packs[1..] {
         assert_eq!(client.pull(&reference_to(packed)).await.unwrap().wasm, packed.layer);
     }
