@@ -5,10 +5,14 @@
 //! Ingresses that it stands for. [`keys`] is the table that the reader, the JSON [`schema`] and the reference for users share.
 
 mod check;
+pub mod convert;
 mod diff;
+mod difference;
+mod documents;
 mod expand;
 mod file;
 mod history;
+mod job;
 pub mod keys;
 mod merge;
 mod mistake;
@@ -17,6 +21,7 @@ pub mod quantity;
 mod rollout;
 pub mod route;
 mod rules;
+mod scale;
 mod schema;
 mod source;
 mod spec;
@@ -26,12 +31,17 @@ mod variables;
 pub mod word;
 
 pub use diff::{Change, Diff, Sort, diff};
+pub use difference::difference;
+pub(crate) use documents::json_of_yaml;
+pub use documents::{Document, documents as read_documents};
 pub use expand::expand;
 pub use file::{AppFile, Build, Limits, Locked, Origin, Place, Probe, Restart, Sandbox, ServiceFile, Settings, Uses, Volume};
 pub(crate) use history::without_replicas;
 pub use history::{same_rollout, with_replicas_of};
+pub use job::{Job, Overlap, job_name};
 pub use mistake::{Mistake, Mistakes, Place as FilePlace};
 pub use rollout::{OnFailure, Rollout};
+pub use scale::Scale;
 pub use schema::schema;
 pub use source::{MOST_BYTES, Source};
 pub use spec::{AppSpec, ServiceSpec, app_object};

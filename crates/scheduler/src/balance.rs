@@ -1,5 +1,11 @@
 //! Which of several ready endpoints gets the next request.
 
+mod budget;
+mod eject;
+
+pub use budget::Budget;
+pub use eject::Standing;
+
 /// Two random numbers for one pick, drawn by the caller.
 pub type Draws = (u32, u32);
 

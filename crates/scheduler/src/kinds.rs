@@ -44,6 +44,11 @@ impl Kind {
         format!("{}{name}", self.prefix(Some(namespace)))
     }
 
+    /// Whether nobody writes objects of it: the API's own claims, and kinds that are empty for ever, which clients ask for.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.kind, "RouteClaim" | "DaemonSet" | "StatefulSet")
+    }
+
     /// The kind of a manifest's `apiVersion` and `kind`.
     pub fn of(api_version: &str, kind: &str) -> Option<&'static Kind> {
         KINDS.iter().copied().find(|k| k.kind == kind && k.api_version() == api_version)
@@ -87,6 +92,9 @@ kinds! {
     DEPLOYMENT            = "apps" "v1" "Deployment" "deployments" "deployment" ["deploy"], true, true, true;
     REPLICA_SET           = "apps" "v1" "ReplicaSet" "replicasets" "replicaset" ["rs"], true, true, true;
     CONTROLLER_REVISION   = "apps" "v1" "ControllerRevision" "controllerrevisions" "controllerrevision" [], true, false, false;
+    // Nobody makes these two; clients look for them.
+    DAEMON_SET            = "apps" "v1" "DaemonSet" "daemonsets" "daemonset" ["ds"], true, true, false;
+    STATEFUL_SET          = "apps" "v1" "StatefulSet" "statefulsets" "statefulset" ["sts"], true, true, true;
     POD                   = "" "v1" "Pod" "pods" "pod" ["po"], true, true, false;
     SERVICE               = "" "v1" "Service" "services" "service" ["svc"], true, true, false;
     NODE                  = "" "v1" "Node" "nodes" "node" ["no"], false, true, false;

@@ -12,10 +12,10 @@ mod snapshot;
 
 pub use change::{LEASES, TAKEN_ROUTES};
 pub use parts::{
-    App, AppStatus, Claim, Claimed, Condition, Deployment, DeploymentStatus, Endpoint, Ingress, Key, Labels, Lease, Meta, Name, Node,
-    NodeReady, ObjectId, OnFailure, Owner, Phase, Pod, ReplicaSet, Revision, Service, ServiceStatus, SetStatus, Share, Slice, Template,
-    Trouble,
+    Advice, Aim, App, AppStatus, Claim, Claimed, Condition, CronJob, CronStatus, Deployment, DeploymentStatus, Ending, Endpoint, Ingress,
+    Job, JobStatus, Key, Labels, Lease, Load, Loads, Measure, Meta, Name, Node, NodeReady, ObjectId, OnFailure, Overlap, Owner, Phase, Pod,
+    Port, ReplicaSet, Revision, Scaler, ScalerStatus, Service, ServiceStatus, SetStatus, Share, Slice, Template, Trouble,
 };
 pub use quantity::{Resources, memory_text, parse_cpu, parse_memory};
-pub use read::{Thing, canonical, read};
+pub use read::{Thing, canonical, read, template_text};
 pub use snapshot::{Resolution, Snapshot, Unit};

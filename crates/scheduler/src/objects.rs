@@ -14,8 +14,9 @@ mod seal;
 mod tests;
 mod watch;
 
+pub use envelope::check;
 pub use object::Object;
-pub use seal::Seal;
+pub use seal::{DATA_KEY, Seal};
 pub use watch::{Change, Event};
 
 /// Most writes that one commit may hold.

@@ -6,18 +6,27 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
+mod agent;
 mod file;
 mod key;
+mod node;
+mod pin;
+mod shared;
 #[cfg(test)]
 mod tests;
 
+pub use agent::{Request, left, node_identity};
 pub(crate) use file::write_private;
-pub use key::ClusterKey;
+pub use key::{CLUSTER_KEY, ClusterKey};
 pub(crate) use key::{Sealer, random_key};
+pub use node::{NodeIdentity, node_host, node_of, node_request};
+pub use pin::authority_at;
+pub use shared::{CA as SHARED_CA, Error as ShareError, kept, share};
 
 /// How long the CA and what it signs are good for.
 const CA_DAYS: i64 = 3650;
@@ -80,7 +89,7 @@ pub struct Certified {
 impl Authority {
     /// The authority in a folder (`DIR/pki`), made on first use: `cluster.key`, `ca.crt`, and `ca.key` wrapped by the first.
     pub fn open_or_create(folder: &Path) -> Result<Authority> {
-        let (key_file, ca_file, wrapped_file) = (folder.join("cluster.key"), folder.join("ca.crt"), folder.join("ca.key"));
+        let (key_file, ca_file, wrapped_file) = (folder.join(CLUSTER_KEY), folder.join("ca.crt"), folder.join("ca.key"));
         let (ca_pem, wrapped) = (read(&ca_file)?, read(&wrapped_file)?);
         if wrapped.is_some() && !key_file.exists() {
             // A new key could not open what the old one closed.
@@ -120,7 +129,7 @@ impl Authority {
         {
             // A crash between writing the two may have left the key of another certificate.
             let certified = Certified { chain: vec![der], key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() };
-            if config(&certified).is_ok() {
+            if config(&certified, None).is_ok() {
                 return Ok(certified);
             }
         }
@@ -133,7 +142,12 @@ impl Authority {
 
     /// TLS for the server under these names (see [`Authority::server_certificate`]): HTTP/2 and HTTP/1.1.
     pub fn server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>> {
-        Ok(Arc::new(config(&self.server_certificate(names)?)?))
+        let mut certified = self.server_certificate(names)?;
+        // Who knows nothing but the CA's hash can check the certificate with it.
+        certified.chain.push(self.ca_der()?);
+        let mut config = config(&certified, Some(self.ca_der()?))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
     }
 
     fn sign_server(&self, names: &[String]) -> Result<(String, KeyPair)> {
@@ -150,13 +164,22 @@ impl Authority {
     }
 }
 
-fn config(certified: &Certified) -> Result<ServerConfig> {
-    let failed = |error: rustls::Error| Error::Certificate { name: "the server".to_owned(), why: error.to_string() };
+/// With a CA, clients may show a certificate of it, and need not.
+fn config(certified: &Certified, clients: Option<CertificateDer<'static>>) -> Result<ServerConfig> {
+    let failed = |why: String| Error::Certificate { name: "the server".to_owned(), why };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
-    let mut config = builder.with_no_client_auth().with_single_cert(certified.chain.clone(), certified.key.clone_key()).map_err(failed)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| failed(error.to_string()))?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(ca).map_err(|error| failed(error.to_string()))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated().build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| failed(error.to_string()))?)
+        }
+    };
+    builder.with_single_cert(certified.chain.clone(), certified.key.clone_key()).map_err(|error| failed(error.to_string()))
 }
 
 fn create_ca(key: &ClusterKey, ca_file: &Path, wrapped_file: &Path) -> Result<(String, KeyPair)> {
@@ -237,6 +260,14 @@ fn unwrap(key: &ClusterKey, file: &Path, wrapped: &[u8]) -> Result<KeyPair> {
     let der = key.unwrap(&purpose(file), wrapped)?;
     let pair = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(der), &rcgen::PKCS_ECDSA_P256_SHA256);
     pair.map_err(|error| unusable(file, &format!("holds no usable key ({error}): restore it from a backup")))
+}
+
+/// A certificate as text.
+fn pem(der: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 fn read(file: &Path) -> Result<Option<Vec<u8>>> {

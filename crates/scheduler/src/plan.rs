@@ -6,15 +6,20 @@
 
 mod action;
 mod app;
+mod balancers;
+mod canary;
 mod clean;
+mod cron;
 mod deployment;
 mod draft;
 mod endpoints;
+mod job;
 mod node;
 mod place;
 mod pods;
 mod rollout;
 mod routes;
+mod scale;
 mod status;
 mod text;
 
@@ -54,10 +59,14 @@ pub fn plan_units(snapshot: &Snapshot, mut units: BTreeSet<Unit>, now: Duration)
             Unit::Node(name) => node::plan(&mut draft, name),
             Unit::Deployment(key) => deployment::plan(&mut draft, key),
             Unit::Set(key) => deployment::plan_lone_set(&mut draft, key),
+            Unit::Scaler(key) => scale::plan(&mut draft, key),
+            Unit::Job(key) => job::plan(&mut draft, key),
+            Unit::CronJob(key) => cron::plan(&mut draft, key),
             Unit::Orphan(id) => clean::orphan(&mut draft, id),
             Unit::History(key) => clean::history(&mut draft, key),
             Unit::Events(namespace) => clean::events(&mut draft, namespace),
             Unit::Routes => routes::plan(&mut draft),
+            Unit::Balancers => balancers::plan(&mut draft),
             Unit::Namespace(name) => clean::namespace(&mut draft, name),
             Unit::Unplaced | Unit::Service(_) | Unit::App(_) => {}
         }

@@ -7,12 +7,15 @@
 mod apply;
 mod clock;
 mod follow;
+mod lead;
 mod status;
 pub mod write;
 
+use crate::freeze::Freezes;
 use crate::model::{Name, Resolution, Snapshot, Unit};
 use crate::objects::{self, Objects};
 use crate::plan::plan_units;
+use crate::store::Guard;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +24,8 @@ use tokio::sync::mpsc;
 
 use clock::Clock;
 use follow::Follower;
+use lead::Lead;
+pub use lead::Leading;
 
 /// Turns an image as typed into an exact one.
 #[async_trait]
@@ -32,6 +37,11 @@ pub trait Resolve: Send + Sync + 'static {
     /// be told from here.
     async fn unsupported(&self, _image: &str) -> Option<String> {
         None
+    }
+
+    /// Whether an image is a program that answers no requests, so far as that can be told from here.
+    async fn is_program(&self, _image: &str) -> bool {
+        false
     }
 }
 
@@ -66,15 +76,39 @@ const CONFLICT: Duration = Duration::from_millis(20);
 const ASKED_AT_ONCE: usize = 16;
 
 /// Reconciles until `shutdown` ends: keeps a snapshot of all objects, plans when something changed or is due, and applies.
-/// Nothing that fails ends it: it tries again.
+/// Nothing that fails ends it: it tries again. Of several servers over one store one does so at a time.
 pub async fn run(objects: Objects, resolver: Arc<dyn Resolve>, apps: Arc<dyn AppWriter>, shutdown: impl Future<Output = ()> + Send) {
+    run_as(objects, resolver, apps, Leading::default(), shutdown).await;
+}
+
+/// [`run`], that says in `leading` whether it leads.
+pub async fn run_as(
+    objects: Objects,
+    resolver: Arc<dyn Resolve>,
+    apps: Arc<dyn AppWriter>,
+    leading: Leading,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     tokio::pin!(shutdown);
     loop {
-        let ended = tokio::select! {
-            ended = lead(&objects, &resolver, &apps) => ended,
+        let mut lead = tokio::select! {
+            taken = Lead::take(objects.store()) => taken,
             () = &mut shutdown => return,
         };
-        tracing::warn!(error = %ended, "reconciling starts again");
+        if let Ok(lead) = &mut lead {
+            leading.set(true);
+            let ended = tokio::select! {
+                ended = reconcile(&objects, &resolver, &apps, lead.guard()) => Some(ended),
+                ended = lead.keep() => Some(ended.into()),
+                () = &mut shutdown => None,
+            };
+            leading.set(false);
+            lead.give_up().await;
+            let Some(error) = ended else { return };
+            tracing::warn!(%error, "reconciling starts again");
+        } else if let Err(error) = lead {
+            tracing::warn!(%error, "nobody can be made the leader now");
+        }
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
             () = &mut shutdown => return,
@@ -83,8 +117,8 @@ pub async fn run(objects: Objects, resolver: Arc<dyn Resolve>, apps: Arc<dyn App
 }
 
 /// Until the watch breaks, another leader takes over or the store fails.
-async fn lead(objects: &Objects, resolver: &Arc<dyn Resolve>, apps: &Arc<dyn AppWriter>) -> objects::Error {
-    match Leader::start(objects, resolver, apps).await {
+async fn reconcile(objects: &Objects, resolver: &Arc<dyn Resolve>, apps: &Arc<dyn AppWriter>, guard: Guard) -> objects::Error {
+    match Leader::start(objects, resolver, apps, guard).await {
         Ok(mut leader) => loop {
             if let Err(error) = leader.turn().await {
                 return error;
@@ -107,18 +141,20 @@ struct Leader {
     wakes: BTreeMap<Unit, Duration>,
     answers: (mpsc::UnboundedSender<Answer>, mpsc::UnboundedReceiver<Answer>),
     registry: Arc<tokio::sync::Semaphore>,
+    freezes: Freezes,
 }
 
 impl Leader {
-    async fn start(objects: &Objects, resolver: &Arc<dyn Resolve>, apps: &Arc<dyn AppWriter>) -> objects::Result<Leader> {
-        let guard = apply::take_lead(objects).await?;
+    async fn start(objects: &Objects, resolver: &Arc<dyn Resolve>, apps: &Arc<dyn AppWriter>, guard: Guard) -> objects::Result<Leader> {
+        let freezes = Freezes::start(objects.store()).await?;
         let mut clock = Clock::start();
         let mut snapshot = Snapshot::default();
+        snapshot.set_wall(clock.wall().0, false);
         let follower = Follower::start(objects, &mut snapshot, clock.now()).await?;
         let everything = snapshot.all_units();
         everything.into_iter().for_each(|unit| snapshot.mark(unit));
         Ok(Leader {
-            hands: apply::Hands { objects: objects.clone(), apps: apps.clone(), guard },
+            hands: apply::Hands { objects: objects.clone(), apps: apps.clone(), guards: vec![guard, Freezes::guard()] },
             resolver: resolver.clone(),
             follower,
             snapshot,
@@ -126,16 +162,22 @@ impl Leader {
             wakes: BTreeMap::new(),
             answers: mpsc::unbounded_channel(),
             registry: Arc::new(tokio::sync::Semaphore::new(ASKED_AT_ONCE)),
+            freezes,
         })
     }
 
     async fn turn(&mut self) -> objects::Result<()> {
         self.wait().await?;
         let now = self.clock.now();
+        let (wall, jumped) = self.clock.wall();
+        self.snapshot.set_wall(wall, jumped);
         while let Ok(answer) = self.answers.1.try_recv() {
             self.take_answer(answer, now);
         }
         self.follower.drain(&mut self.snapshot, now)?;
+        if self.freezes.is_frozen() {
+            return Ok(());
+        }
         let due: BTreeSet<Unit> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(unit, _)| unit.clone()).collect();
         due.into_iter().for_each(|unit| self.snapshot.mark(unit));
         let units = self.snapshot.take_dirty();
@@ -152,12 +194,21 @@ impl Leader {
 
     /// Until something changed or is due.
     async fn wait(&mut self) -> objects::Result<()> {
-        if !self.snapshot.is_clean() {
+        let frozen = self.freezes.is_frozen();
+        if !self.snapshot.is_clean() && !frozen {
             return Ok(());
         }
         let now = self.clock.now();
         let pause = self.wakes.values().min().map_or(clock::TICK, |at| at.saturating_sub(now)).min(clock::TICK);
+        let pause = if frozen { clock::TICK } else { pause };
         tokio::select! {
+            changed = self.freezes.changed() => {
+                changed?;
+                // What was found out before may be long ago.
+                let everything = self.snapshot.all_units();
+                everything.into_iter().for_each(|unit| self.snapshot.mark(unit));
+                Ok(())
+            }
             changed = self.follower.next(&mut self.snapshot, now) => changed,
             Some(answer) = self.answers.1.recv() => {
                 self.take_answer(answer, now);

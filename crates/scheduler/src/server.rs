@@ -5,31 +5,40 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use artifact::blobs::Blobs;
+use artifact::blobs::{Blobs, Bucket};
 use artifact::registry::{Client, Embedded, Options};
 use axum::Router;
+use axum::extract::{Request, State as Of};
+use axum::middleware::Next;
+use axum::response::Response;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Api;
+use crate::api::{Api, Noted};
+use crate::audit::Audit;
 use crate::auth::{self, Identity, Tokens};
+use crate::backup;
 use crate::kinds::NAMESPACE;
 use crate::model::LEASES;
 use crate::names;
 use crate::objects::{self, Object, Objects, Seal, Write};
-use crate::pki::Authority;
-use crate::reconcile::{self, AppWriter};
-use crate::store::Store;
+use crate::pki::{self, Authority, CLUSTER_KEY, ClusterKey};
+use crate::reconcile::{self, AppWriter, Leading};
 use crate::store::redb::Redb;
+use crate::store::{Store, etcd};
 
+mod certificates;
 mod chores;
+mod cluster;
 mod folder;
 mod images;
 mod prune;
 mod registry;
 mod rest;
 mod serve;
+mod tokens;
 
+pub use folder::FORMAT;
 use folder::Folder;
 pub use images::Images;
 
@@ -43,12 +52,35 @@ pub struct Config {
     pub names: Vec<String>,
     /// How tags are looked up in other registries; `embedded` is set by the server.
     pub registries: Options,
+    /// Where the cluster's state is.
+    pub state: State,
+    /// A copy of the cluster's key, for a server that joins others; it is kept in the data folder from then on.
+    pub cluster_key: Option<PathBuf>,
+    /// Where the embedded registry's images are, instead of in the data folder: several servers share them there.
+    pub images: Option<Bucket>,
+}
+
+/// Where a cluster's state is.
+#[derive(Debug, Clone, Default)]
+pub enum State {
+    /// In a file of the data folder, which belongs to this server alone.
+    #[default]
+    Embedded,
+    /// In an etcd, which any number of servers share.
+    Etcd(etcd::Options),
 }
 
 impl Config {
     /// A server on a data folder, for this machine alone.
     pub fn new(data: impl Into<PathBuf>) -> Config {
-        Config { data: data.into(), names: Vec::new(), registries: Options::default() }
+        Config {
+            data: data.into(),
+            names: Vec::new(),
+            registries: Options::default(),
+            state: State::default(),
+            cluster_key: None,
+            images: None,
+        }
     }
 }
 
@@ -136,7 +168,7 @@ pub fn listen(address: &str) -> Result<TcpListener, Error> {
 pub struct Server {
     folder: Folder,
     names: Vec<String>,
-    authority: Authority,
+    authority: Arc<Authority>,
     admin_token: String,
     api: Api,
     blobs: Blobs,
@@ -165,25 +197,60 @@ impl Server {
     pub async fn open(config: Config) -> Result<Server, Error> {
         let folder = Folder::open(&config.data)?;
         let pki = folder.sub("pki")?;
-        let authority = Authority::open_or_create(&pki).map_err(opening("the cluster's CA"))?;
-        let store: Arc<dyn Store> = Arc::new(Redb::open(folder.sub("store")?.join("state.redb")).map_err(opening("the store"))?);
+        if let Some(file) = &config.cluster_key {
+            ClusterKey::copy(file, &pki.join(CLUSTER_KEY)).map_err(opening("the cluster's key"))?;
+        }
+        let store: Arc<dyn Store> = match &config.state {
+            State::Embedded => {
+                let store = Redb::open(folder.sub("store")?.join("state.redb")).map_err(opening("the store"))?;
+                // Only a restored store has the CA in it.
+                if store.get(pki::SHARED_CA).await.map_err(opening("the store"))?.1.is_some() {
+                    pki::share(&store, &pki).await.map_err(opening("the cluster's CA"))?;
+                }
+                Arc::new(store)
+            }
+            State::Etcd(options) => {
+                let store = etcd::Etcd::open(options).await.map_err(opening("etcd"))?;
+                pki::share(&store, &pki).await.map_err(opening("the cluster's CA"))?;
+                Arc::new(store)
+            }
+        };
+        let authority = Arc::new(Authority::open_or_create(&pki).map_err(opening("the cluster's CA"))?);
         let seal = Seal::load(&*store, authority.cluster_key()).await.map_err(opening("the store's secrets"))?;
         let objects = Objects::new(store.clone(), seal);
         let tokens = Tokens::new(store);
         let admin_token = tokens.admin(&pki.join("admin.token")).await.map_err(opening("the admin's token"))?;
-        let blobs = Blobs::open(folder.sub("registry")?).map_err(opening("the registry"))?;
+        let registry = folder.sub("registry")?;
+        let blobs = match config.images {
+            Some(bucket) => Blobs::open_in(bucket, registry).await,
+            None => Blobs::open(registry),
+        };
+        let blobs = blobs.map_err(opening("the registry"))?;
         let options = Options { embedded: Some(Embedded::Local(blobs.clone())), ..config.registries };
         let images = Client::new(options).map_err(opening("the registry client"))?;
         bootstrap(&objects).await.map_err(opening("the first namespaces"))?;
         let stop = CancellationToken::new();
         let resolver = Arc::new(Images::new(images.clone()));
         let api = Api::new(objects, tokens, resolver.clone(), stop.clone());
+        let audit = Audit::open(&folder.sub("audit")?).map_err(opening("the audit log"))?;
+        api.set_audit(audit);
         Ok(Server { folder, names: config.names, authority, admin_token, api, blobs, images, resolver, stop })
     }
 
     /// The API for a client in this process, which is `who` without a token.
     pub fn service(&self, who: Identity) -> Router {
-        self.api.service(who)
+        let beside = |router: Router| router.layer(axum::Extension(who.clone()));
+        let tokens = beside(tokens::router(self.api.clone(), self.authority.clone()));
+        let cluster = beside(cluster::router(self.api.clone(), self.folder.backup(&self.blobs)));
+        let certificates = beside(certificates::router(self.api.clone(), self.authority.clone()));
+        Router::new().merge(tokens).merge(cluster).merge(certificates).fallback_service(self.api.service(who))
+    }
+
+    /// What a machine shows to join as a node, good for `ttl` seconds: a token that names the CA.
+    pub async fn join_token(&self, ttl: u64) -> Result<String, Error> {
+        let asked = auth::New { ttl: Some(ttl), ..auth::New::of(Identity::joiner()) };
+        let (_, token) = self.api.tokens().make(asked).await.map_err(opening("a token to join with"))?;
+        Ok(format!("{token}.{}", self.authority.pin()))
     }
 
     /// Serves the API and the registry on `listener`, with TLS, and reconciles, until `shutdown`; then finishes what is under way, cuts
@@ -196,10 +263,12 @@ impl Server {
         let listener =
             tokio::net::TcpListener::from_std(listener).map_err(|source| Error::Listen { address: "the listener".to_owned(), source })?;
         let tls = authority.server_config(&names).map_err(opening("the server's certificate"))?;
-        let router = routes(&api, &blobs);
+        let router = routes(&api, &blobs, authority.clone(), folder.backup(&blobs));
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(reconcile::run(api.objects().clone(), resolver, Arc::new(api.clone()), stop.clone().cancelled_owned()));
-        tasks.spawn(chores::run(api.objects().clone(), blobs, stop.clone()));
+        let leading = Leading::default();
+        let (objects, writer, stopped) = (api.objects().clone(), Arc::new(api.clone()), stop.clone().cancelled_owned());
+        tasks.spawn(reconcile::run_as(objects, resolver, writer, leading.clone(), stopped));
+        tasks.spawn(chores::run(api.objects().clone(), blobs, leading, stop.clone()));
         tasks.spawn(serve::serve(listener, tls, router, stop.clone()));
         shutdown.await;
         stop.cancel();
@@ -245,10 +314,25 @@ impl Server {
     }
 }
 
-fn routes(api: &Api, blobs: &Blobs) -> Router {
+fn routes(api: &Api, blobs: &Blobs, authority: Arc<Authority>, backup: backup::Source) -> Router {
     let registry = registry::router(api.clone(), blobs.clone());
     let prune = prune::router(api.clone(), blobs.clone());
-    Router::new().merge(registry).merge(prune).fallback_service(api.router())
+    let certificates = certificates::router(api.clone(), authority.clone());
+    let (tokens, cluster) = (tokens::router(api.clone(), authority), cluster::router(api.clone(), backup));
+    let told = |router: Router| router.layer(axum::middleware::from_fn_with_state(api.clone(), told));
+    let (tokens, cluster) = (told(tokens), told(cluster));
+    Router::new().merge(registry).merge(prune).merge(certificates).merge(tokens).merge(cluster).fallback_service(api.router())
+}
+
+/// Tells the audit log of what is asked beside the objects.
+async fn told(Of(api): Of<Api>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let noted = Noted::before(&api, &head).await;
+    let response = next.run(Request::from_parts(head, body)).await;
+    if let Some(noted) = noted {
+        noted.after(&api, response.status().as_u16()).await;
+    }
+    response
 }
 
 /// What every cluster has from the first moment: the namespace that is meant when none is named, and the one of the nodes' leases.

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+pub mod etcd;
 mod hub;
 pub mod memory;
 pub mod redb;
@@ -176,6 +177,11 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets history up to `revision` (later than the newest means the newest): watches after an older revision, and pages
     /// of one, get [`Error::Compacted`]; what is current stays.
     async fn compact(&self, revision: Revision) -> Result<()>;
+
+    /// Whether other processes may use the same store at the same time.
+    fn shared(&self) -> bool {
+        false
+    }
 
     /// Ends the store for everybody who has it: what was asked before is answered, its files are closed, and what is asked from now on
     /// gets [`Error::Unavailable`]. An engine that holds nothing open has nothing to do.

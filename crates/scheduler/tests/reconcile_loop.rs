@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "only the pure core may not ask the clock or draw lots")]
 
 use async_trait::async_trait;
+use scheduler::freeze;
 use scheduler::kinds::{self, Kind};
 use scheduler::objects::{Object, Objects, Seal, Write};
 use scheduler::reconcile::{AppWriter, Resolve, Written, run};
@@ -229,5 +230,24 @@ async fn a_namespace_that_is_to_go_is_emptied_and_removed() {
     }
     assert_eq!(cluster.all(&kinds::POD).await.len(), 2, "the other namespace stays");
     assert!(cluster.objects.get(&kinds::NAMESPACE, "", "default").await.expect("a read").is_some());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_decided_while_the_scheduler_is_frozen() {
+    let cluster = Cluster::start().await;
+    let store = cluster.objects.store().clone();
+    cluster.create(deployment(2, &format!("example.com/web@{DIGEST}"))).await;
+    cluster.until("two pods", async || cluster.all(&kinds::POD).await.len() == 2).await;
+    let frozen = freeze::Frozen { by: "a test".into(), since: String::new(), why: String::new(), restored: false };
+    freeze::freeze(&*store, frozen).await.expect("a freeze");
+    let before = store.get("/leader").await.expect("a read").0;
+    cluster.update(&kinds::DEPLOYMENT, "web", |object| object.0["spec"]["replicas"] = json!(5)).await;
+    // Time for a decision, if there were one.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let (now, _) = store.get("/leader").await.expect("a read");
+    assert_eq!((cluster.all(&kinds::POD).await.len(), now), (2, before + 1), "the one change is the test's own");
+    assert!(freeze::thaw(&*store).await.expect("a thaw"));
+    cluster.until("five pods", async || cluster.all(&kinds::POD).await.len() == 5).await;
     cluster.stop().await;
 }

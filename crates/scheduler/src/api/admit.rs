@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::kinds::{NAMESPACE, POLICY};
+use crate::kinds::{NAMESPACE, POLICY, SERVICE};
 use crate::names;
 use crate::objects::{Object, Write};
 
 use super::path::Query;
 use super::status::{Cause, Refusal, Result};
-use super::{Api, Target, access, defaults, fields, grants, patch, policy, reply, validate};
+use super::{Api, Target, access, bounds, defaults, fields, grants, node_ports, patch, policy, reply, validate};
 use crate::auth::Identity;
 
 /// Most levels of an object.
@@ -130,14 +130,20 @@ pub(super) async fn check(api: &Api, who: &Identity, manner: Manner, object: &mu
     let mut causes = found.refused;
     if causes.is_empty() {
         defaults::fill(kind, &mut object.0);
+        if kind == &SERVICE {
+            node_ports::keep(&mut object.0, old.map(|o| &o.0));
+        }
         causes = validate::check(kind, &object.0, old.map(|o| &o.0));
         causes.extend(policy::malformed(kind, &object.0));
         causes.extend(grants::malformed(kind, &object.0));
+        causes.extend(grants::of_service(kind, &object.0));
+        causes.extend(node_ports::malformed(kind, &object.0));
     }
     if !causes.is_empty() {
         return Err(Refusal::invalid(kind, &name, causes));
     }
     policy::enforce(api, who, object, old).await?;
+    bounds::check(api, object, old).await?;
     Ok(warnings)
 }
 

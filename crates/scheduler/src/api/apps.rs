@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::app;
 use crate::auth::Identity;
-use crate::kinds::{APP, CONTROLLER_REVISION, Kind, SECRET};
+use crate::kinds::{APP, CONTROLLER_REVISION, DEPLOYMENT, Kind, SECRET};
 use crate::names;
 use crate::objects::{self, Object, Write};
 use crate::reconcile::{AppWriter, Written};
@@ -88,6 +88,10 @@ async fn child_write(api: &Api, who: &Identity, app: &Object, child: &Object, ba
         return Err(taken(kind, &live));
     }
     let mut child = Object(merged(base.map(|b| &b.0), &child.0, &live.0));
+    // A service that is scaled from now on starts from the pods that it has.
+    if kind == &DEPLOYMENT && child.spec()["replicas"].is_null() {
+        child.0["spec"]["replicas"] = live.spec()["replicas"].clone();
+    }
     admit::check(api, who, manner, &mut child, Some(&live)).await?;
     child.stamp_changed(&live);
     Ok((child != live).then_some(Write::Update(child)))
@@ -171,6 +175,9 @@ pub(super) async fn write_through(api: &Api, deployment: &Object) -> Result<Vec<
     let Some(service) = app.0.pointer_mut("/spec/services").and_then(|s| s.get_mut(service)).and_then(Value::as_object_mut) else {
         return Ok(Vec::new());
     };
+    if service.contains_key("scale") {
+        return Ok(Vec::new());
+    }
     service.insert("replicas".to_owned(), deployment.spec()["replicas"].clone());
     app.stamp_changed(&old);
     if app == old {
@@ -199,9 +206,10 @@ pub(super) async fn removals(api: &Api, app: &Object) -> Result<Vec<Write>> {
 }
 
 /// What an App stands for and is not there, to be made again; nothing else of it changes.
-pub(super) async fn missing(api: &Api, app: &Object) -> Result<Vec<Write>> {
+/// A job that ran once is made again, and then runs again, only where a person asks for it.
+pub(super) async fn missing(api: &Api, app: &Object, asked: bool) -> Result<Vec<Write>> {
     let mut absent = Vec::new();
-    for child in expand(app)? {
+    for child in expand(app)?.into_iter().filter(|child| asked || child.kind() != "Job") {
         match current(api, &child).await? {
             (_, None) => absent.push(child),
             (kind, Some(live)) if live.controller_uid() != Some(app.uid()) => return Err(taken(kind, &live)),
@@ -255,7 +263,7 @@ async fn remake_once(api: &Api, namespace: &str, name: &str, generation: i64) ->
     let refusal = |e| reply::refusal(&APP, name, e);
     let found = api.0.objects.get(&APP, namespace, name).await.map_err(refusal)?;
     let Some(app) = found.filter(|app| app.generation() == generation) else { return Ok(Written::Stale) };
-    let mut writes = missing(api, &app).await?;
+    let mut writes = missing(api, &app, false).await?;
     if !writes.is_empty() {
         // An App that is deleted meanwhile must not leave orphans.
         writes.push(Write::same(&APP, &app));

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use http::{HeaderMap, header};
 use serde_json::Value;
 
+use super::protobuf;
 use super::status::{Refusal, Result};
 
 /// Most bytes of a body, as in Kubernetes.
@@ -57,12 +58,41 @@ async fn collect(body: Body) -> Result<Bytes> {
 pub(super) async fn json(headers: &HeaderMap, body: Body) -> Result<Value> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     match given.split(';').next().unwrap_or_default().trim() {
-        "application/json" | "" => {}
+        "application/json" | PROTOBUF | "" => {}
         other => return Err(Refusal::media_type(format!("a body of type {other:?} is not supported; send application/json"))),
     }
-    let bytes = whole(headers, body).await?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request(format!("the body is not JSON: {e}")))?;
+    let value = read(headers, &whole(headers, body).await?)?;
     if value.is_object() { Ok(value) } else { Err(Refusal::bad_request("the body must be a JSON object")) }
+}
+
+/// The body as JSON, whatever type it says that it has; null where there is none.
+pub(super) async fn any(headers: &HeaderMap, body: Body) -> Result<Value> {
+    let bytes = whole(headers, body).await?;
+    if bytes.is_empty() { Ok(Value::Null) } else { read(headers, &bytes) }
+}
+
+/// Kubernetes' own clients send this of the kinds that they know.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Value> {
+    if headers.get(header::CONTENT_TYPE).is_some_and(|given| given.as_bytes().starts_with(PROTOBUF.as_bytes())) {
+        return protobuf::read(bytes).map_err(|why| Refusal::bad_request(format!("the protobuf body cannot be read: {why}")));
+    }
+    serde_json::from_slice(bytes).map_err(|e| Refusal::bad_request(format!("the body is not JSON: {e}")))
+}
+
+/// The body as a JSON object, and a sentence for each field that it names twice; the last of them counts.
+///
+/// # Errors
+/// As [`json`], and 400 for such a field where `refuse`.
+pub(super) async fn object(headers: &HeaderMap, body: Body, refuse: bool) -> Result<(Value, Vec<String>)> {
+    let bytes = whole(headers, body).await?;
+    let twice: Vec<String> = super::duplicates::of(&bytes).into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+    let value = json(headers, Body::from(bytes)).await?;
+    if refuse && !twice.is_empty() {
+        return Err(Refusal::bad_request(format!("strict decoding error: {}", twice.join(", "))));
+    }
+    Ok((value, twice))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Objects as rows: what `kubectl get` and `wctl get` print.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::kinds::Kind;
 
@@ -43,7 +43,7 @@ pub fn row(kind: &Kind, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
 }
 
 /// A `meta.k8s.io/v1` Table.
-pub(super) fn table(kind: &Kind, objects: &[Value], meta: Value, include: Include, now: jiff::Timestamp) -> Value {
+pub(super) fn table(kind: &Kind, objects: Vec<Value>, meta: Value, include: Include, now: jiff::Timestamp) -> Value {
     let shape = |c: &Column| {
         let format = if c.title == "Name" { "name" } else { "" };
         let kind = if matches!(c.title, "Restarts" | "Up-To-Date" | "Available" | "Desired" | "Current" | "Data" | "Revision") {
@@ -54,17 +54,21 @@ pub(super) fn table(kind: &Kind, objects: &[Value], meta: Value, include: Includ
         json!({ "name": c.title, "type": kind, "format": format, "description": "", "priority": i32::from(c.wide) })
     };
     let rows: Vec<Value> = objects
-        .iter()
+        .into_iter()
         .map(|object| {
-            let mut row = json!({ "cells": row(kind, object, now) });
+            let mut shown_row = Map::new();
+            shown_row.insert("cells".to_owned(), Value::Array(row(kind, &object, now)));
             if let Some(shown) = include.show(object) {
-                row["object"] = shown;
+                shown_row.insert("object".to_owned(), shown);
             }
-            row
+            Value::Object(shown_row)
         })
         .collect();
     let definitions: Vec<Value> = columns(kind).iter().map(shape).collect();
-    json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": definitions, "rows": rows })
+    let mut table = json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": definitions });
+    // `json!` would copy what it is given.
+    table["rows"] = Value::Array(rows);
+    table
 }
 
 fn columns(kind: &Kind) -> &'static [Column] {
@@ -98,9 +102,9 @@ fn columns(kind: &Kind) -> &'static [Column] {
             const {
                 &[
                     NAME,
-                    column("Ready", |o, _| json!(format!("{}/{}", count(&o["status"]["readyReplicas"]), count(&o["spec"]["replicas"])))),
-                    column("Up-To-Date", |o, _| json!(count(&o["status"]["updatedReplicas"]))),
-                    column("Available", |o, _| json!(count(&o["status"]["availableReplicas"]))),
+                    column("Ready", |o, _| json!(cells::deployment_ready(o))),
+                    column("Up-To-Date", |o, _| json!(cells::awake(o, "updatedReplicas"))),
+                    column("Available", |o, _| json!(cells::awake(o, "availableReplicas"))),
                     AGE,
                     CONTAINERS,
                     IMAGES,
@@ -132,7 +136,56 @@ fn columns(kind: &Kind) -> &'static [Column] {
                     AGE,
                     wide("IP", |o, _| or_none(&o["status"]["podIP"])),
                     wide("Node", |o, _| or_none(&o["spec"]["nodeName"])),
+                    wide("Nominated Node", |o, _| or_none(&o["status"]["nominatedNodeName"])),
+                    wide("Readiness Gates", |_, _| json!("<none>")),
                     wide("Image", |o, _| json!(cells::typed_image(o))),
+                ]
+            }
+        }
+        "Job" => {
+            const {
+                &[
+                    NAME,
+                    column("Status", |o, _| json!(cells::job_status(o))),
+                    column("Completions", |o, _| json!(cells::job_completions(o))),
+                    column("Duration", |o, now| json!(cells::job_duration(o, now))),
+                    AGE,
+                    CONTAINERS,
+                    IMAGES,
+                    SELECTOR,
+                ]
+            }
+        }
+        "HorizontalPodAutoscaler" => {
+            const {
+                &[
+                    NAME,
+                    column("Reference", |o, _| {
+                        json!(format!("{}/{}", text(&o["spec"]["scaleTargetRef"]["kind"]), text(&o["spec"]["scaleTargetRef"]["name"])))
+                    }),
+                    column("Targets", |o, _| json!(cells::targets(o))),
+                    column("MinPods", |o, _| json!(o["spec"]["minReplicas"].as_i64().unwrap_or(1))),
+                    column("MaxPods", |o, _| json!(count(&o["spec"]["maxReplicas"]))),
+                    column("Replicas", |o, _| json!(count(&o["status"]["currentReplicas"]))),
+                    AGE,
+                ]
+            }
+        }
+        "CronJob" => {
+            const {
+                &[
+                    NAME,
+                    column("Schedule", |o, _| or_none(&o["spec"]["schedule"])),
+                    column("Timezone", |o, _| or_none(&o["spec"]["timeZone"])),
+                    column("Suspend", |o, _| json!(if o["spec"]["suspend"] == true { "True" } else { "False" })),
+                    column("Active", |o, _| json!(o["status"]["active"].as_array().map_or(0, Vec::len))),
+                    column("Last Schedule", |o, now| match o["status"]["lastScheduleTime"].as_str() {
+                        Some(_) => json!(cells::age(&o["status"]["lastScheduleTime"], now)),
+                        None => json!("<none>"),
+                    }),
+                    AGE,
+                    wide("Containers", |o, _| json!(listed(&o["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"], "name"))),
+                    wide("Images", |o, _| json!(listed(&o["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"], "image"))),
                 ]
             }
         }
@@ -142,7 +195,7 @@ fn columns(kind: &Kind) -> &'static [Column] {
                     NAME,
                     column("Type", |o, _| or_none(&o["spec"]["type"])),
                     column("Cluster-IP", |o, _| or_none(&o["spec"]["clusterIP"])),
-                    column("External-IP", |_, _| json!("<none>")),
+                    column("External-IP", |o, _| json!(cells::external(o))),
                     column("Port(s)", |o, _| json!(ports(&o["spec"]["ports"]))),
                     AGE,
                     wide("Selector", |o, _| json!(cells::pairs(&o["spec"]["selector"]))),
@@ -158,6 +211,10 @@ fn columns(kind: &Kind) -> &'static [Column] {
                     AGE,
                     column("Version", |o, _| json!(text(&o["status"]["nodeInfo"]["kubeletVersion"]))),
                     wide("Internal-IP", |o, _| json!(cells::address(o, "InternalIP"))),
+                    wide("External-IP", |o, _| json!(cells::address(o, "ExternalIP"))),
+                    wide("OS-Image", |o, _| or_none(&o["status"]["nodeInfo"]["osImage"])),
+                    wide("Kernel-Version", |o, _| or_none(&o["status"]["nodeInfo"]["kernelVersion"])),
+                    wide("Container-Runtime", |o, _| or_none(&o["status"]["nodeInfo"]["containerRuntimeVersion"])),
                     wide("Memory", |o, _| or_none(&o["status"]["allocatable"]["memory"])),
                     wide("CPU", |o, _| or_none(&o["status"]["allocatable"]["cpu"])),
                 ]

@@ -4,7 +4,7 @@ use base64::Engine;
 use serde_json::{Map, Value, json};
 
 use crate::kinds::Kind;
-use crate::names::RUNTIME_CLASS;
+use crate::names::{self, RUNTIME_CLASS};
 
 /// Removes nulls (`creationTimestamp: null` and the like): in Kubernetes' JSON they mean the same as nothing. Those inside lists
 /// stay, as there they hold a place.
@@ -25,6 +25,9 @@ pub fn fill(kind: &Kind, object: &mut Value) {
         "Deployment" => deployment(object),
         "ReplicaSet" => replica_set(object),
         "Pod" => pod(object),
+        "Job" => job(object),
+        "CronJob" => cron_job(object),
+        "HorizontalPodAutoscaler" => scaler(object),
         "Service" => service(object),
         "Ingress" => ingress(object),
         "Secret" => secret(object),
@@ -67,6 +70,58 @@ fn replica_set(object: &mut Value) {
     let Some(spec) = spec(object) else { return };
     set(spec, "replicas", json!(1));
     template(spec);
+}
+
+fn job(object: &mut Value) {
+    let meta = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    let (uid, name) = (meta("uid"), meta("name"));
+    let Some(spec) = spec(object) else { return };
+    job_spec(spec);
+    if uid.is_empty() {
+        return;
+    }
+    if let Some(labels) = object_at(spec, "selector").and_then(|selector| object_at(selector, "matchLabels")) {
+        set(labels, names::JOB_UID, json!(uid));
+    }
+    let template = object_at(spec, "template").and_then(|template| object_at(template, "metadata"));
+    if let Some(labels) = template.and_then(|metadata| object_at(metadata, "labels")) {
+        for (label, value) in [(names::JOB_UID, &uid), ("controller-uid", &uid), (names::JOB_NAME, &name), ("job-name", &name)] {
+            set(labels, label, json!(value));
+        }
+    }
+}
+
+fn job_spec(spec: &mut Map<String, Value>) {
+    // Where only one of the two is given, "no completions" has a meaning of its own: one success is enough.
+    if !spec.contains_key("parallelism") && !spec.contains_key("completions") {
+        set(spec, "completions", json!(1));
+    }
+    set(spec, "parallelism", json!(1));
+    set(spec, "completionMode", json!("NonIndexed"));
+    set(spec, "backoffLimit", json!(6));
+    set(spec, "suspend", json!(false));
+    set(spec, "podReplacementPolicy", json!("TerminatingOrFailed"));
+    template(spec);
+}
+
+fn scaler(object: &mut Value) {
+    let Some(spec) = spec(object) else { return };
+    set(spec, "minReplicas", json!(1));
+    let cpu = json!({ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } } });
+    if spec.get("metrics").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        spec.insert("metrics".to_owned(), json!([cpu]));
+    }
+}
+
+fn cron_job(object: &mut Value) {
+    let Some(spec) = spec(object) else { return };
+    set(spec, "concurrencyPolicy", json!("Allow"));
+    set(spec, "suspend", json!(false));
+    set(spec, "successfulJobsHistoryLimit", json!(3));
+    set(spec, "failedJobsHistoryLimit", json!(1));
+    if let Some(job) = object_at(spec, "jobTemplate").and_then(|template| object_at(template, "spec")) {
+        job_spec(job);
+    }
 }
 
 fn template(spec: &mut Map<String, Value>) {
@@ -136,6 +191,12 @@ fn service(object: &mut Value) {
     set(spec, "type", json!("ClusterIP"));
     set(spec, "sessionAffinity", json!("None"));
     set(spec, "internalTrafficPolicy", json!("Cluster"));
+    if matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer")) {
+        set(spec, "externalTrafficPolicy", json!("Cluster"));
+    }
+    if spec["type"] == "LoadBalancer" {
+        set(spec, "allocateLoadBalancerNodePorts", json!(true));
+    }
     each(spec, "ports", |port| {
         set(port, "protocol", json!("TCP"));
         if let Some(number) = port.get("port").cloned() {

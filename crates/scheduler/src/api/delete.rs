@@ -23,30 +23,31 @@ const BATCH: usize = 100;
 
 /// What a client says about a deletion, in the URL or in the body.
 #[derive(Debug, Default)]
-struct Options {
+pub(super) struct Options {
     uid: Option<String>,
     version: Option<String>,
+    /// What it owns stays.
     orphan: bool,
+    /// What it owns goes first.
+    foreground: bool,
     dry_run: bool,
     /// Seconds that a pod has to finish its requests; its own number where nothing is said.
     grace: Option<u64>,
 }
 
 impl Options {
-    fn of(query: &Query, body: &Value) -> Result<Options> {
+    pub(super) fn of(query: &Query, body: &Value) -> Result<Options> {
         let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let policy = query.get("propagationPolicy").map(str::to_owned).or_else(|| text("/propagationPolicy"));
-        let orphan = match policy.as_deref() {
-            // What an object owns is collected in the background, soon after; Foreground asks for no more than the order.
-            None | Some("Background" | "Foreground") => false,
-            Some("Orphan") => true,
-            Some(other) => {
-                return Err(Refusal::bad_request(format!("propagationPolicy must be Background, Foreground or Orphan, not {other:?}")));
-            }
-        };
+        if let Some(other) = policy.as_deref().filter(|policy| !["Background", "Foreground", "Orphan"].contains(policy)) {
+            return Err(Refusal::bad_request(format!("propagationPolicy must be Background, Foreground or Orphan, not {other:?}")));
+        }
+        // kubectl of old, and many a client, still says it so.
+        let orphan = policy.as_deref() == Some("Orphan") || (policy.is_none() && body["orphanDependents"] == true);
+        let foreground = policy.as_deref() == Some("Foreground");
         let dry_run = Manner::of(query)?.dry_run || body["dryRun"].as_array().is_some_and(|d| d.iter().any(|d| d == "All"));
         let grace = query.number("gracePeriodSeconds")?.or_else(|| body["gracePeriodSeconds"].as_u64());
-        Ok(Options { uid: text("/preconditions/uid"), version: text("/preconditions/resourceVersion"), orphan, dry_run, grace })
+        Ok(Options { uid: text("/preconditions/uid"), version: text("/preconditions/resourceVersion"), orphan, foreground, dry_run, grace })
     }
 
     fn check(&self, kind: &Kind, object: &Object) -> Result<()> {
@@ -61,18 +62,13 @@ impl Options {
 }
 
 async fn options(query: &Query, headers: &http::HeaderMap, given: axum::body::Body) -> Result<Options> {
-    let bytes = body::whole(headers, given).await?;
-    let value = if bytes.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request(format!("the body is not JSON: {e}")))?
-    };
+    let value = body::any(headers, given).await?;
     Options::of(query, &value)
 }
 
 /// DELETE of one object.
 pub(super) async fn one(call: Call) -> Result<Response> {
-    let Call { api, who, target, query, headers, body } = call;
+    let Call { api, who, target, query, headers, body, .. } = call;
     let options = options(&query, &headers, body).await?;
     let object = remove(&api, &who, &target, &options).await?;
     // What is not gone yet is shown as it is now.
@@ -82,7 +78,7 @@ pub(super) async fn one(call: Call) -> Result<Response> {
 
 /// DELETE of all objects that a selector matches.
 pub(super) async fn all(call: Call) -> Result<Response> {
-    let Call { api, who, target, query, headers, body } = call;
+    let Call { api, who, target, query, headers, body, .. } = call;
     let selector = Selector::of(target.kind, &query)?;
     let options = options(&query, &headers, body).await?;
     let selected = read::select(&api, &target, &selector, None, None).await?;
@@ -100,21 +96,30 @@ pub(super) async fn all(call: Call) -> Result<Response> {
     Ok(reply::json(StatusCode::OK, &body, &[]))
 }
 
-async fn remove(api: &Api, who: &Identity, target: &Target, options: &Options) -> Result<Object> {
+/// Removes an object, or says that it is to go.
+pub(super) async fn remove(api: &Api, who: &Identity, target: &Target, options: &Options) -> Result<Object> {
     let mut tries = Tries::default();
     loop {
-        let object = read::object(api, target).await?;
-        options.check(target.kind, &object)?;
-        access::owns(who, target.kind, object.name(), &object.0)?;
-        if options.dry_run {
-            return Ok(object);
-        }
-        let done = attempt(api, target, &object, options).await.map_err(|refusal| about_another(refusal, &object));
-        match done {
+        match remove_once(api, who, target, options, None).await {
             Err(refusal) if tries.again(&refusal).await => {}
             done => return done,
         }
     }
+}
+
+/// Removes a pod, unless what its removal depends on changes meanwhile: 409.
+pub(super) async fn remove_guarded(api: &Api, who: &Identity, target: &Target, options: &Options, guard: Write) -> Result<Object> {
+    remove_once(api, who, target, options, Some(guard)).await
+}
+
+async fn remove_once(api: &Api, who: &Identity, target: &Target, options: &Options, guard: Option<Write>) -> Result<Object> {
+    let object = read::object(api, target).await?;
+    options.check(target.kind, &object)?;
+    access::owns(who, target.kind, object.name(), &object.0)?;
+    if options.dry_run {
+        return Ok(object);
+    }
+    attempt(api, target, &object, options, guard).await.map_err(|refusal| about_another(refusal, &object))
 }
 
 /// A child that went while its App was being deleted is a conflict, and no reason to say that the App is not there.
@@ -123,18 +128,24 @@ fn about_another(refusal: Refusal, object: &Object) -> Refusal {
     if another { Refusal { code: 409, reason: "Conflict", ..refusal } } else { refusal }
 }
 
-async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options) -> Result<Object> {
+async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options, guard: Option<Write>) -> Result<Object> {
     let kind = target.kind;
     let refusal = |e| reply::refusal(kind, object.name(), e);
+    // Apps, namespaces and nodes have an order of their own, and a pod owns nothing.
+    if options.foreground && ![&APP, &NAMESPACE, &NODE, &POD].contains(&kind) {
+        let mut object = object.clone();
+        add_finalizer(&mut object);
+        return mark(api, &object, 0, guard).await;
+    }
     if object.finalizers().next().is_some() {
-        return mark(api, object, 0).await;
+        return mark(api, object, 0, guard).await;
     }
     if kind == &POD && !object.spec()["nodeName"].is_null() && !ended(object) {
         let own = object.spec()["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
         let grace = options.grace.unwrap_or(own);
         // Its node takes it out of routing, lets it finish, and deletes it with a grace of 0.
         if grace > 0 {
-            return mark(api, object, grace).await;
+            return mark(api, object, grace, guard).await;
         }
     }
     if kind == &NAMESPACE {
@@ -152,6 +163,7 @@ async fn attempt(api: &Api, target: &Target, object: &Object, options: &Options)
     if options.orphan {
         writes.extend(disowned(api, object).await?);
     }
+    writes.extend(guard);
     api.0.objects.commit(writes).await.map_err(refusal)?;
     let mut gone = object.clone();
     gone.metadata_mut().remove("deletionTimestamp");
@@ -172,7 +184,7 @@ fn ended(pod: &Object) -> bool {
 }
 
 /// Says that an object is to go, to those who still have to finish something before it does.
-async fn mark(api: &Api, object: &Object, grace: u64) -> Result<Object> {
+async fn mark(api: &Api, object: &Object, grace: u64, guard: Option<Write>) -> Result<Object> {
     if object.deletion_timestamp().is_some() {
         return Ok(object.clone());
     }
@@ -181,8 +193,16 @@ async fn mark(api: &Api, object: &Object, grace: u64) -> Result<Object> {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     marked.metadata_mut().insert("deletionTimestamp".to_owned(), json!(now));
     marked.metadata_mut().insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
-    let stored = api.0.objects.commit(vec![Write::Update(marked.clone())]).await.map_err(|e| reply::refusal(kind, object.name(), e))?;
+    let writes = std::iter::once(Write::Update(marked.clone())).chain(guard).collect();
+    let stored = api.0.objects.commit(writes).await.map_err(|e| reply::refusal(kind, object.name(), e))?;
     Ok(stored.into_iter().next().unwrap_or(marked))
+}
+
+/// Says that what an object owns is to go first; the scheduler sees to it.
+fn add_finalizer(object: &mut Object) {
+    let mut finalizers: Vec<Value> = object.finalizers().map(Value::from).filter(|finalizer| finalizer != names::FOREGROUND).collect();
+    finalizers.push(json!(names::FOREGROUND));
+    object.metadata_mut().insert("finalizers".to_owned(), finalizers.into());
 }
 
 /// Dependents without their reference to an owner that goes alone.
@@ -210,7 +230,7 @@ async fn namespace(api: &Api, namespace: &Object) -> Result<Object> {
     }
     let mut going = namespace.clone();
     going.set_status(json!({ "phase": "Terminating" }));
-    let going = mark(api, &going, 0).await?;
+    let going = mark(api, &going, 0, None).await?;
     // Apps first: with them go their children and the routes that they claim.
     let kinds = std::iter::once(&APP).chain(KINDS.iter().copied().filter(|kind| kind.namespaced && *kind != &APP));
     for kind in kinds {

@@ -230,7 +230,7 @@ mod tests {
             "hostNetwork",
             "hostPID",
             "initContainers",
-            "volumes",
+            "volumes[0].hostPath",
             "containers[0].command",
             "containers[0].securityContext.privileged",
             "containers[0].securityContext.capabilities.add",

@@ -24,7 +24,8 @@ pub(super) struct Target {
 /// The pod template, or the Pod itself, of an object, and where it stands in it.
 pub(super) fn template<'a>(kind: &Kind, object: &'a Value) -> Option<(&'a Value, &'static str)> {
     match kind.kind {
-        "Deployment" | "ReplicaSet" => Some((&object["spec"]["template"], "spec.template.")),
+        "CronJob" => Some((&object["spec"]["jobTemplate"]["spec"]["template"], "spec.jobTemplate.spec.template.")),
+        "Deployment" | "ReplicaSet" | "Job" => Some((&object["spec"]["template"], "spec.template.")),
         "Pod" => Some((object, "")),
         _ => None,
     }
@@ -88,6 +89,19 @@ fn is_bucket(text: &str) -> bool {
     (word::BUCKET.read)(text).is_ok()
 }
 
+/// `user`, `orders.billing`.
+fn is_callee(text: &str) -> bool {
+    text.split_once('.').map_or_else(|| is_label_name(text), |(name, namespace)| is_label_name(name) && is_label_name(namespace))
+}
+
+/// What a Service's annotations say that cannot be read.
+pub(super) fn of_service(kind: &Kind, object: &Value) -> Vec<Cause> {
+    let callers = annotation(object, names::CALLERS).filter(|_| kind.kind == "Service");
+    let wrong = callers.filter(|text| !list(text).all(|namespace| namespace == "*" || is_label_name(namespace)));
+    let what = |text: &str| format!("{text:?} is not a list of namespaces such as shop,billing, or * for all");
+    wrong.map(|text| Cause::invalid(format!("metadata.annotations[{}]", names::CALLERS), what(text))).into_iter().collect()
+}
+
 /// `/data=100Mi`.
 fn is_volume(text: &str) -> bool {
     text.split_once('=').is_some_and(|(path, size)| is_mount(path) && size.parse::<Memory>().is_ok())
@@ -125,7 +139,8 @@ pub(super) fn malformed(kind: &Kind, object: &Value) -> Vec<Cause> {
     check(names::KEYVALUE, &all(is_bucket), "a list of bucket names: lower-case letters, digits, '-' or '_'");
     check(names::BLOBS, &all(is_bucket), "a list of container names: lower-case letters, digits, '-' or '_'");
     check(names::VOLUMES, &all(is_volume), "a list of volumes such as /data=100Mi,/cache=1Gi");
-    check(names::CALL, &all(is_label_name), "a list of services of the same app");
+    let what = "a list of services of the same app, or of Services with their namespaces such as orders.billing";
+    check(names::CALL, &all(is_callee), what);
     check(names::TIME, &|text| milliseconds(text).is_some_and(|ms| ms > 0), "a time such as 5s or 500ms");
     check(names::CONCURRENCY, &whole, "a whole number from 1");
     check(names::REUSE, &whole, "a whole number from 1");

@@ -14,6 +14,10 @@ pub(super) async fn check(api: &Api, object: &Object, old: Option<&Object>) -> R
     let before = old.map(images).unwrap_or_default();
     let mut causes = Vec::new();
     for (field, image) in images(object) {
+        if sleeps(object, &field) && api.0.resolver.is_program(&image).await {
+            let why = "only services that answer HTTP sleep at 0 pods, and this component is a program that no request could wake: write `min: 1`";
+            causes.push(Cause::invalid(field.replace(".image", ".scale.min"), why.to_owned()));
+        }
         if before.values().any(|old| *old == image) {
             continue;
         }
@@ -28,6 +32,12 @@ pub(super) async fn check(api: &Api, object: &Object, old: Option<&Object>) -> R
     Err(Refusal::invalid(kind, object.name(), causes))
 }
 
+/// Whether the service of an App that names its image in this field may have no pods.
+fn sleeps(object: &Object, field: &str) -> bool {
+    let service = field.strip_prefix("spec.services.").and_then(|rest| rest.strip_suffix(".image"));
+    service.is_some_and(|service| object.kind() == "App" && object.spec()["services"][service]["scale"]["min"] == 0)
+}
+
 /// The images that an object names, by their fields.
 fn images(object: &Object) -> BTreeMap<String, String> {
     let image = |field: String, holder: &Value| Some((field, holder["image"].as_str()?.to_owned()));
@@ -40,7 +50,11 @@ fn images(object: &Object) -> BTreeMap<String, String> {
             let services = object.spec()["services"].as_object().into_iter().flatten();
             services.filter_map(|(name, service)| image(format!("spec.services.{name}.image"), service)).collect()
         }
-        "Deployment" | "ReplicaSet" => containers("spec.template.spec", &object.spec()["template"]["spec"]),
+        "CronJob" => {
+            let template = &object.spec()["jobTemplate"]["spec"]["template"];
+            containers("spec.jobTemplate.spec.template.spec", &template["spec"])
+        }
+        "Deployment" | "ReplicaSet" | "Job" => containers("spec.template.spec", &object.spec()["template"]["spec"]),
         "Pod" => containers("spec", object.spec()),
         _ => BTreeMap::new(),
     }

@@ -39,15 +39,31 @@ pub(super) struct Links(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     nodes: HashMap<String, mpsc::UnboundedSender<Value>>,
-    open: HashMap<(String, String), oneshot::Sender<Answered>>,
+    open: HashMap<(String, String), Open>,
+}
+
+/// A question that waits for its answer.
+struct Open {
+    tell: oneshot::Sender<Answered>,
+    /// What the node gets in return, where both sides have something to say.
+    back: Option<mpsc::Receiver<Bytes>>,
 }
 
 impl Links {
     /// Asks a node; `ask` gets an `id`.
-    pub(super) async fn ask(&self, node: &str, mut ask: Value) -> Answered {
+    pub(super) async fn ask(&self, node: &str, ask: Value) -> Answered {
+        self.put(node, ask, None).await
+    }
+
+    /// The same where the node gets what comes from `back` while it answers.
+    pub(super) async fn dial(&self, node: &str, ask: Value, back: mpsc::Receiver<Bytes>) -> Answered {
+        self.put(node, ask, Some(back)).await
+    }
+
+    async fn put(&self, node: &str, mut ask: Value, back: Option<mpsc::Receiver<Bytes>>) -> Answered {
         let id = uuid::Uuid::new_v4().to_string();
         ask["id"] = Value::String(id.clone());
-        let (sender, answer) = oneshot::channel();
+        let (tell, answer) = oneshot::channel();
         let key = (node.to_owned(), id);
         {
             let mut state = self.0.lock();
@@ -55,7 +71,7 @@ impl Links {
             if !sent {
                 return Err(Refusal::unavailable(format!("node {node} is not connected, so it cannot be asked")));
             }
-            state.open.insert(key.clone(), sender);
+            state.open.insert(key.clone(), Open { tell, back });
         }
         let forget = Forget { links: self.clone(), key };
         let answered = tokio::time::timeout(ANSWERS_WITHIN, answer).await;
@@ -91,11 +107,13 @@ impl Links {
         ([(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
 
-    /// A node's answer: its body is passed on as it comes, until the one who asked has gone. With `?error=SENTENCE` (and `code`)
-    /// the node says why there is none.
-    pub(super) async fn answer(&self, node: &str, id: &str, query: &Query, body: Body) -> Result<Response> {
+    /// A node's answer: its body is passed on as it comes, until the one who asked has gone; what that one says meanwhile, if anything, is the
+    /// response's. With `?error=SENTENCE` (and `code`) the node says why there is none.
+    pub(super) async fn answer(&self, node: &str, id: &str, query: &Query, body: Body, stop: CancellationToken) -> Result<Response> {
         let open = self.0.lock().open.remove(&(node.to_owned(), id.to_owned()));
-        let Some(open) = open else { return Err(Refusal::new(404, "NotFound", format!("nobody waits for the answer {id}"))) };
+        let Some(Open { tell, back }) = open else {
+            return Err(Refusal::new(404, "NotFound", format!("nobody waits for the answer {id}")));
+        };
         if let Some(error) = query.get("error") {
             let code = query.number("code")?.and_then(|c| u16::try_from(c).ok()).filter(|c| (400..600).contains(c)).unwrap_or(500);
             let reason = if code == 404 {
@@ -106,27 +124,40 @@ impl Links {
                 "InternalError"
             };
             // Whoever asked may have gone; then nobody is left to tell.
-            let _ = open.send(Err(Refusal::new(code, reason, error)));
+            let _ = tell.send(Err(Refusal::new(code, reason, error)));
             return Ok(StatusCode::OK.into_response());
         }
         let (pieces, receiver) = mpsc::channel(PIECES);
-        let _ = open.send(Ok(receiver));
-        let mut stream = body.into_data_stream();
-        loop {
-            tokio::select! {
-                // The client has gone: the node need not go on.
-                () = pieces.closed() => break,
-                piece = stream.next() => match piece {
-                    Some(Ok(piece)) => {
-                        if pieces.send(piece).await.is_err() {
-                            break;
-                        }
-                    }
-                    _ => break,
-                },
+        let _ = tell.send(Ok(receiver));
+        match back {
+            None => {
+                pass(body, pieces).await;
+                Ok(StatusCode::OK.into_response())
+            }
+            // Either direction may end first, so neither is within the other.
+            Some(back) => {
+                tokio::spawn(stop.clone().run_until_cancelled_owned(pass(body, pieces)));
+                Ok(([(header::CONTENT_TYPE, "application/octet-stream")], self::body(back, stop)).into_response())
             }
         }
-        Ok(StatusCode::OK.into_response())
+    }
+}
+
+/// Passes on what a node says, until the one who asked has gone.
+async fn pass(body: Body, pieces: mpsc::Sender<Bytes>) {
+    let mut stream = body.into_data_stream();
+    loop {
+        tokio::select! {
+            () = pieces.closed() => return,
+            piece = stream.next() => match piece {
+                Some(Ok(piece)) => {
+                    if pieces.send(piece).await.is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            },
+        }
     }
 }
 
@@ -182,15 +213,42 @@ mod tests {
         let (ask, _open) = first_line(asks).await;
         assert_eq!(ask["ask"], "logs");
         let id = ask["id"].as_str().unwrap().to_owned();
-        assert_eq!(links.answer("other", &id, &Query::default(), Body::empty()).await.unwrap_err().code, 404);
+        let stop = CancellationToken::new();
+        assert_eq!(links.answer("other", &id, &Query::default(), Body::empty(), stop.clone()).await.unwrap_err().code, 404);
         let answering = tokio::spawn({
             let links = links.clone();
-            async move { links.answer("n1", &id, &Query::default(), Body::from("hello")).await.map(|r| r.status()) }
+            async move { links.answer("n1", &id, &Query::default(), Body::from("hello"), stop).await.map(|r| r.status()) }
         });
         let mut pieces = asking.await.unwrap().unwrap();
         assert_eq!(pieces.recv().await.as_deref(), Some(&b"hello"[..]));
         assert_eq!(pieces.recv().await, None);
         assert_eq!(answering.await.unwrap().unwrap(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_dialled_hears_while_it_speaks() {
+        let links = Links::default();
+        let asks = links.asks("n1", CancellationToken::new());
+        let (to_node, back) = mpsc::channel(1);
+        let asking = tokio::spawn({
+            let links = links.clone();
+            async move { links.dial("n1", json!({ "ask": "forward" }), back).await }
+        });
+        let (ask, _open) = first_line(asks).await;
+        let (mut speak, said) = futures::channel::mpsc::channel::<std::result::Result<Bytes, std::convert::Infallible>>(1);
+        let id = ask["id"].as_str().unwrap();
+        let heard = links.answer("n1", id, &Query::default(), Body::from_stream(said), CancellationToken::new()).await.unwrap();
+        let (mut pieces, mut heard) = (asking.await.unwrap().unwrap(), heard.into_body().into_data_stream());
+        for word in ["one", "two"] {
+            to_node.send(Bytes::from(word)).await.unwrap();
+            assert_eq!(heard.next().await.unwrap().unwrap(), word);
+            futures::SinkExt::send(&mut speak, Ok(Bytes::from(word))).await.unwrap();
+            assert_eq!(pieces.recv().await.unwrap(), word);
+        }
+        drop(to_node);
+        assert!(heard.next().await.is_none(), "who has nothing more to say has ended");
+        futures::SinkExt::send(&mut speak, Ok(Bytes::from("late"))).await.unwrap();
+        assert_eq!(pieces.recv().await.unwrap(), "late", "and can still listen");
     }
 
     #[tokio::test]

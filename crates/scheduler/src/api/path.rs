@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use axum::extract::Query as Parameters;
 use http::Uri;
 
-use crate::kinds::{self, Kind};
+use crate::kinds::Kind;
 
+use super::discovery;
 use super::status::{Refusal, Result};
 
 /// What a path leads to.
@@ -26,6 +27,18 @@ pub enum Place {
     },
     /// `/version`.
     Version,
+    /// `/openapi/v3`: where the schemas are.
+    Schemas,
+    /// `/openapi/v2`: which kinds can be patched, for older clients.
+    SchemasV2,
+    /// ReplicationControllers, all of them: there are none, but `kubectl cluster-info dump` asks.
+    Controllers,
+    /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`: the schemas of a group and version.
+    Schema(String),
+    /// Who one is and what one may do: `selfsubjectreviews`, `selfsubjectaccessreviews`, `selfsubjectrulesreviews`.
+    Review(Review),
+    /// `/apis/metrics.k8s.io/v1beta1/…`: what nodes or pods use.
+    Usage(Usage),
     /// `/api`: the versions of the core group.
     Core,
     /// `/apis`: the groups.
@@ -50,8 +63,36 @@ pub enum Place {
     },
 }
 
-/// An object, or all objects of a kind, in one namespace or in all.
+/// What is asked about oneself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Review {
+    /// Who one is.
+    Who,
+    /// Whether one may do something.
+    Access,
+    /// All that one may do in a namespace.
+    Rules,
+}
+
+/// Whose use is asked for.
 #[derive(Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// That of one node, or of all.
+    Nodes {
+        /// The node's name.
+        name: Option<String>,
+    },
+    /// That of one pod, of all pods of a namespace, or of all.
+    Pods {
+        /// The namespace.
+        namespace: Option<String>,
+        /// The pod's name.
+        name: Option<String>,
+    },
+}
+
+/// An object, or all objects of a kind, in one namespace or in all.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The kind.
     pub kind: &'static Kind,
@@ -80,30 +121,46 @@ pub fn parse(path: &str) -> Result<Place> {
         ["api", "v1", "nodes", node, "proxy", "metrics"] => Ok(Place::Metrics { node: Some((*node).to_owned()) }),
         ["api", "v1", "nodes", node, "proxy", "logs", "access.log"] => Ok(Place::Requests { node: (*node).to_owned() }),
         ["version"] => Ok(Place::Version),
+        ["openapi", "v2"] => Ok(Place::SchemasV2),
+        ["api", "v1", "replicationcontrollers"] | ["api", "v1", "namespaces", _, "replicationcontrollers"] => Ok(Place::Controllers),
+        ["openapi", "v3"] => Ok(Place::Schemas),
+        ["openapi", "v3", place @ ..] => Ok(Place::Schema(place.join("/"))),
+        ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => Ok(Place::Review(Review::Who)),
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => Ok(Place::Review(Review::Access)),
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => Ok(Place::Review(Review::Rules)),
+        ["apis", "metrics.k8s.io", "v1beta1", rest @ ..] if !rest.is_empty() => usage(rest),
         ["api"] => Ok(Place::Core),
         ["apis"] => Ok(Place::Groups),
         ["api", version, rest @ ..] => resources("", version, rest),
         ["apis", "wctl.dev", "v1", "nodes", node, "asks"] => Ok(Place::Asks { node: (*node).to_owned() }),
         ["apis", "wctl.dev", "v1", "nodes", node, "answers", id] => Ok(Place::Answer { node: (*node).to_owned(), id: (*id).to_owned() }),
-        ["apis", group] => known_group(group).map(|kind| Place::Group(kind.group)),
+        ["apis", group] => discovery::known_group(group).map(Place::Group).ok_or_else(Refusal::no_such_path),
         ["apis", group, version, rest @ ..] => resources(group, version, rest),
         _ => Err(Refusal::no_such_path()),
     }
 }
 
-fn known_group(group: &str) -> Result<&'static Kind> {
-    kinds::KINDS.iter().find(|k| k.group == group && !group.is_empty()).copied().ok_or_else(Refusal::no_such_path)
+fn usage(rest: &[&str]) -> Result<Place> {
+    let owned = |s: &str| Some(s.to_owned());
+    Ok(Place::Usage(match rest {
+        ["nodes"] => Usage::Nodes { name: None },
+        ["nodes", name] => Usage::Nodes { name: owned(name) },
+        ["pods"] => Usage::Pods { namespace: None, name: None },
+        ["namespaces", namespace, "pods"] => Usage::Pods { namespace: owned(namespace), name: None },
+        ["namespaces", namespace, "pods", name] => Usage::Pods { namespace: owned(namespace), name: owned(name) },
+        _ => return Err(Refusal::no_such_path()),
+    }))
 }
 
 fn resources(group: &str, version: &str, rest: &[&str]) -> Result<Place> {
-    let any = kinds::KINDS.iter().find(|k| k.group == group && k.version == version).ok_or_else(Refusal::no_such_path)?;
+    let any = discovery::known_version(group, version).ok_or_else(Refusal::no_such_path)?;
     let at = |plural: &str| Kind::at(group, version, plural).ok_or_else(Refusal::no_such_path);
     let target = |kind, namespace: Option<&str>, name: Option<&str>, part: &str| {
         let owned = |s: Option<&str>| s.map(str::to_owned);
         Ok(Place::Resource(Target { kind, namespace: owned(namespace), name: owned(name), part: part.to_owned() }))
     };
     match rest {
-        [] => Ok(Place::Resources(any.group, any.version)),
+        [] => Ok(Place::Resources(any.0, any.1)),
         ["namespaces", name, part @ ("status" | "finalize")] => target(at("namespaces")?, None, Some(name), part),
         ["namespaces", namespace, plural, more @ ..] => {
             let kind = at(plural).ok().filter(|k| k.namespaced).ok_or_else(Refusal::no_such_path)?;

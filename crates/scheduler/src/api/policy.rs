@@ -14,7 +14,7 @@ use crate::names;
 use crate::objects::Object;
 
 use super::status::{Cause, Refusal, Result};
-use super::{Api, grants, quantity, reply};
+use super::{Api, grants, node_ports, quantity, reply};
 
 mod quota;
 
@@ -136,12 +136,34 @@ pub(super) async fn enforce(api: &Api, who: &Identity, object: &Object, old: Opt
             wrong.extend(foreign_hosts(&rules, object).into_iter().map(|(field, what)| (field, format!("{what} (policy {name})"))));
         }
     }
+    wrong.extend(node_ports::forbidden(who, object, old));
+    if kind.kind == "Service" && old.is_none_or(|old| old.spec() != object.spec()) {
+        let opened = node_ports::opened(object.spec());
+        let all = if opened.is_empty() { Vec::new() } else { rules(api, namespace).await? };
+        for (name, rules) in &all {
+            let refused = opened.iter().filter(|(_, port)| !rules.may_listen(*port));
+            let what =
+                |port| format!("port {port}/tcp of the nodes may not be listened on here; allowed are {}", listed_or_none(&rules.listen));
+            wrong.extend(refused.map(|(index, port)| (format!("spec.ports[{index}].port"), format!("{} (policy {name})", what(port)))));
+        }
+    }
     if wrong.is_empty() {
         return Ok(());
     }
     let causes = wrong.into_iter().map(|(field, what)| Cause::forbidden(field, what)).collect::<Vec<_>>();
     let sentences: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
     Err(Refusal { causes, ..Refusal::forbidden(kind, object.name(), &sentences.join("; ")) })
+}
+
+impl Rules {
+    fn may_listen(&self, port: u16) -> bool {
+        let within = |allowed: &Vec<String>| allowed.iter().filter_map(|range| range_of(range)).any(|range| range.contains(&port));
+        self.listen.as_ref().is_none_or(within)
+    }
+}
+
+fn listed_or_none(allowed: &Option<Vec<String>>) -> String {
+    listed(allowed.as_deref().unwrap_or_default())
 }
 
 /// Fields of a template that go over the rules, with what is allowed.
@@ -164,8 +186,7 @@ fn exceeded(rules: &Rules, template: &Value) -> Vec<(String, String)> {
         }
     }
     if let Some(allowed) = &rules.listen {
-        let within = |port: u16| allowed.iter().filter_map(|range| range_of(range)).any(|range| range.contains(&port));
-        for port in grants::ports(template).into_iter().filter(|port| !within(*port)) {
+        for port in grants::ports(template).into_iter().filter(|port| !rules.may_listen(*port)) {
             let field = format!("metadata.annotations[{}]", names::LISTEN);
             wrong.push((field, format!("port {port}/tcp may not be listened on here; allowed are {}", listed(allowed))));
         }

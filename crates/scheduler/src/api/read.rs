@@ -25,7 +25,7 @@ pub(super) async fn object(api: &Api, target: &Target) -> Result<Object> {
 
 pub(super) async fn get(call: Call) -> Result<Response> {
     let object = object(&call.api, &call.target).await?;
-    let body = Form::of(&call.headers, &call.query).one(call.target.kind, &object.0, jiff::Timestamp::now());
+    let body = Form::of(&call.headers, &call.query).one(call.target.kind, object.0, jiff::Timestamp::now());
     Ok(reply::json(StatusCode::OK, &body, &[]))
 }
 

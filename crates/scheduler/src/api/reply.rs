@@ -50,13 +50,13 @@ impl Form {
     }
 
     /// One object.
-    pub(super) fn one(self, kind: &Kind, object: &Value, now: jiff::Timestamp) -> Value {
+    pub(super) fn one(self, kind: &Kind, object: Value, now: jiff::Timestamp) -> Value {
         match self {
-            Form::Whole => object.clone(),
+            Form::Whole => object,
             Form::Metadata => metadata_of(object),
             Form::Table(include) => {
                 let meta = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
-                columns::table(kind, std::slice::from_ref(object), meta, include, now)
+                columns::table(kind, vec![object], meta, include, now)
             }
         }
     }
@@ -65,13 +65,17 @@ impl Form {
     pub(super) fn list(self, kind: &Kind, items: Vec<Value>, meta: Value, now: jiff::Timestamp) -> Value {
         match self {
             Form::Whole => {
-                json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": meta, "items": items })
+                let mut list = json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": meta });
+                // `json!` would copy what it is given.
+                list["items"] = Value::Array(items);
+                list
             }
-            Form::Metadata => json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
-                "items": items.iter().map(metadata_of).collect::<Vec<_>>(),
-            }),
-            Form::Table(include) => columns::table(kind, &items, meta, include, now),
+            Form::Metadata => {
+                let mut list = json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta });
+                list["items"] = items.into_iter().map(metadata_of).collect();
+                list
+            }
+            Form::Table(include) => columns::table(kind, items, meta, include, now),
         }
     }
 }
@@ -85,17 +89,19 @@ impl Include {
         }
     }
 
-    pub(super) fn show(self, object: &Value) -> Option<Value> {
+    pub(super) fn show(self, object: Value) -> Option<Value> {
         match self {
             Include::None => None,
             Include::Metadata => Some(metadata_of(object)),
-            Include::Object => Some(object.clone()),
+            Include::Object => Some(object),
         }
     }
 }
 
-fn metadata_of(object: &Value) -> Value {
-    json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] })
+fn metadata_of(mut object: Value) -> Value {
+    let mut partial = json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1" });
+    partial["metadata"] = object["metadata"].take();
+    partial
 }
 
 /// An answer with a JSON body, and a `Warning:` header for each sentence.

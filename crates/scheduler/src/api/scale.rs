@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use crate::objects::Object;
 
 use super::admit::Manner;
+use super::managed::By;
 use super::status::{Cause, Refusal, Result};
 use super::{Call, Target, body, patch, read, reply, write};
 
 /// GET, PUT and PATCH of `…/scale`.
 pub(super) async fn answer(call: Call, verb: &str) -> Result<Response> {
-    let Call { api, who, target, query, headers, body } = call;
+    let Call { api, who, target, query, headers, body, .. } = call;
+    let by = By::of(&who, target.kind, "scale", &query, &headers)?;
     let whole = Target { kind: target.kind, namespace: target.namespace, name: target.name, part: String::new() };
     let change = match verb {
         "get" => {
@@ -24,7 +26,7 @@ pub(super) async fn answer(call: Call, verb: &str) -> Result<Response> {
         _ => return Err(Refusal::method(whole.kind, verb)),
     };
     let manner = Manner::of(&query)?;
-    let done = write::change(&api, &who, manner, &whole, |old| scaled(old, &change)).await?;
+    let done = write::change(&api, &who, manner, &by, &whole, |old| scaled(old, &change)).await?;
     Ok(reply::json(StatusCode::OK, &scale_of(&done.object), &done.warnings))
 }
 
@@ -37,7 +39,16 @@ enum Change {
 fn scaled(old: &Object, change: &Change) -> Result<Value> {
     let scale = match change {
         Change::Whole(scale) => scale.clone(),
-        Change::Patch(form, bytes) => patch::apply(*form, &scale_of(old), bytes)?,
+        // A Scale has one field, so that what is applied is what is merged.
+        Change::Patch(patch::Form::Apply, bytes) => {
+            let (mut scale, config) = (scale_of(old), patch::config(bytes)?);
+            scale["spec"] = config["spec"].clone();
+            scale
+        }
+        Change::Patch(form, bytes) => {
+            let kind = old.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
+            patch::apply(*form, kind, &scale_of(old), bytes)?
+        }
     };
     let replicas = match &scale["spec"]["replicas"] {
         Value::Null => json!(0),

@@ -66,6 +66,12 @@ impl Refusal {
         Refusal { code, reason, message: message.into(), about: None, causes: Vec::new(), retry_after: None }
     }
 
+    /// Whether it is about this object, and not about another that the same change concerns.
+    pub(super) fn is_about(&self, target: &super::Target) -> bool {
+        let named = (target.kind.group, target.kind.plural, target.name.as_deref().unwrap_or_default());
+        self.about.as_deref().is_some_and(|(group, kind, name)| (group.as_str(), kind.as_str(), name.as_str()) == named)
+    }
+
     fn of(kind: &Kind, name: &str, code: u16, reason: &'static str, message: String) -> Refusal {
         let about = Some(Box::new((kind.group.to_owned(), kind.plural.to_owned(), name.to_owned())));
         Refusal { about, ..Refusal::new(code, reason, message) }
@@ -100,6 +106,17 @@ impl Refusal {
     /// 405.
     pub fn method(kind: &Kind, verb: &str) -> Refusal {
         Refusal::of(kind, "", 405, "MethodNotAllowed", format!("{verb} is not supported on {}", resource_name(kind)))
+    }
+
+    /// 405 of a kind that nobody writes, with what to write instead.
+    pub fn read_only(kind: &Kind, verb: &str) -> Refusal {
+        let instead = match kind.kind {
+            "DaemonSet" => "; a pod on every node is not offered: deploy a Deployment with a replica for each node",
+            "StatefulSet" => "; deploy a Deployment, and keep data in wasi:keyvalue or in a database",
+            _ => "",
+        };
+        let refusal = Refusal::method(kind, verb);
+        Refusal { message: format!("{}{instead}", refusal.message), ..refusal }
     }
 
     /// 409 of a name that is taken.

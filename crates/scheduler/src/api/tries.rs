@@ -14,10 +14,16 @@ const PAUSE: u64 = 20;
 pub(super) struct Tries(u64);
 
 impl Tries {
+    /// Whether to try once more at once.
+    pub(super) fn more(&mut self) -> bool {
+        self.0 += 1;
+        self.0 < MOST
+    }
+
     /// Whether to try once more after this refusal; waits a little first, so that those who lost together do not meet again.
     pub(super) async fn again(&mut self, refusal: &Refusal) -> bool {
         self.0 += 1;
-        if refusal.reason != "Conflict" || self.0 == MOST {
+        if refusal.reason != "Conflict" || self.0 >= MOST {
             return false;
         }
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..self.0.min(PAUSE)))).await;

@@ -5,8 +5,11 @@ use serde_json::Value;
 use crate::kinds::Kind;
 
 use super::status::Cause;
+use crate::routes::LONGEST;
 
+mod job;
 mod names;
+mod volumes;
 mod workload;
 
 pub use names::{is_label_name, is_label_value, is_qualified, is_subdomain};
@@ -21,12 +24,38 @@ pub fn check(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         "Service" => service(object, &mut causes),
         "Ingress" => ingress(object, &mut causes),
         "ConfigMap" | "Secret" => keyed_data(kind, object, old, &mut causes),
-        "Job" | "CronJob" | "HorizontalPodAutoscaler" => {
-            causes.push(Cause::forbidden("kind", format!("{} objects are not run yet; deploy a service instead", kind.kind)));
-        }
+        "Job" => job::job(object, old, &mut causes),
+        "CronJob" => job::cron_job(object, &mut causes),
+        "HorizontalPodAutoscaler" => scaler(object, &mut causes),
         _ => {}
     }
     causes
+}
+
+fn scaler(object: &Value, causes: &mut Vec<Cause>) {
+    let spec = &object["spec"];
+    if spec["scaleTargetRef"]["name"].as_str().is_none_or(str::is_empty) || spec["scaleTargetRef"]["kind"] != "Deployment" {
+        causes.push(Cause::required("spec.scaleTargetRef", "kind Deployment and its name are required: what is to be scaled"));
+    }
+    let (min, max) = (spec["minReplicas"].as_u64().unwrap_or(1), spec["maxReplicas"].as_u64());
+    match max {
+        None => causes.push(Cause::required("spec.maxReplicas", "the most pods are required")),
+        Some(max) if max < min => causes.push(Cause::invalid("spec.maxReplicas", format!("must not be less than minReplicas, {min}"))),
+        Some(_) => {}
+    }
+    for (index, metric) in spec["metrics"].as_array().into_iter().flatten().enumerate() {
+        let given = |at: &str| metric.pointer(at).is_some_and(|value| !value.is_null());
+        let fine = match metric["type"].as_str() {
+            Some("Resource") => given("/resource/target/averageUtilization") || given("/resource/target/averageValue"),
+            Some("Pods") => given("/pods/metric/name") && given("/pods/target/averageValue"),
+            _ => false,
+        };
+        if !fine {
+            let what =
+                "a metric is required with its target: resource (cpu) with averageUtilization or averageValue, or pods with averageValue";
+            causes.push(Cause::required(format!("spec.metrics[{index}]"), what));
+        }
+    }
 }
 
 fn service(object: &Value, causes: &mut Vec<Cause>) {
@@ -57,7 +86,10 @@ fn ingress(object: &Value, causes: &mut Vec<Cause>) {
         }
         for (n, path) in rule["http"]["paths"].as_array().into_iter().flatten().enumerate() {
             let text = path["path"].as_str().unwrap_or("/");
-            if !text.starts_with('/') || text.contains("//") || text.split('/').any(|part| part == "." || part == "..") {
+            if text.len() > LONGEST {
+                let what = format!("it has {} bytes, and a path has {LONGEST} at most", text.len());
+                causes.push(Cause::invalid(format!("{at}.http.paths[{n}].path"), what));
+            } else if !text.starts_with('/') || text.contains("//") || text.split('/').any(|part| part == "." || part == "..") {
                 causes.push(Cause::invalid(
                     format!("{at}.http.paths[{n}].path"),
                     format!("{text:?} is not a path: it starts with / and has no //, . or .."),

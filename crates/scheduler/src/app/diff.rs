@@ -233,6 +233,7 @@ impl Changes {
         self.changed(Sort::Other, "the pods that may be missing", a.unavailable, b.unavailable);
         self.changed(Sort::Other, "its deadline", a.deadline, b.deadline);
         self.changed(Sort::Other, "its bake time", a.bake, b.bake);
+        self.changed(Sort::Other, "its canary", or_usual(&a.canary, "none"), or_usual(&b.canary, "none"));
         self.changed(Sort::Other, "what it does on failure", OnFailure::word(a.on_failure), OnFailure::word(b.on_failure));
     }
 }

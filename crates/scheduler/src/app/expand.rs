@@ -1,4 +1,5 @@
-//! An App to the objects that it stands for: for each service a Deployment, a Service and, where it has routes, an Ingress.
+//! An App to the objects that it stands for: for each service a Deployment, a Service and, where it has routes, an Ingress; for a job a
+//! Job or a CronJob.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::file::{Limits, Probe, Settings, Uses};
 use super::quantity::Share;
 use super::spec::{AppSpec, ServiceSpec};
-use super::{Error, object_name};
+use super::{Error, Job, job_name, object_name};
 use crate::names;
 
 /// The port that a Service and its pods have in the eyes of Kubernetes; nothing listens there.
@@ -27,9 +28,14 @@ pub fn expand(app: &Value) -> Result<Vec<Value>, Error> {
     let mut objects = Vec::new();
     for (name, service) in &spec.services {
         let one = Service { app: &app, spec: &spec, name, object: object_name(app.name, name), service };
+        if let Some(job) = &service.settings.job {
+            objects.push(one.job(job));
+            continue;
+        }
         objects.push(one.deployment());
         objects.push(one.endpoint());
         objects.extend(one.ingress());
+        objects.extend(one.scaler());
     }
     Ok(objects)
 }
@@ -80,9 +86,12 @@ impl Service<'_> {
         if !rollout.bake.0.is_zero() {
             annotations.insert(names::BAKE.into(), json!(rollout.bake));
         }
+        if let Some(share) = rollout.canary {
+            annotations.insert(names::CANARY.into(), json!(share.to_string()));
+        }
         self.typed(&mut annotations);
         let (surge, unavailable) = self.pace();
-        json!({
+        let mut deployment = json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": self.metadata(Value::Object(annotations)),
@@ -100,7 +109,21 @@ impl Service<'_> {
                     "spec": self.pod(),
                 },
             },
-        })
+        });
+        // They are the autoscaler's.
+        if self.settings().scale.is_some()
+            && let Some(spec) = deployment["spec"].as_object_mut()
+        {
+            spec.remove("replicas");
+        }
+        deployment
+    }
+
+    fn scaler(&self) -> Option<Value> {
+        let spec = self.settings().scale.as_ref()?.spec(&self.object);
+        Some(json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": self.metadata(json!({})), "spec": spec,
+        }))
     }
 
     /// How many pods there may be above and below `replicas`. Two pods cannot have one port of a node, so where one listens the old one goes first.
@@ -178,6 +201,37 @@ impl Service<'_> {
         let variables = variables.into_iter().map(|(name, value)| json!({ "name": name, "value": value }));
         let secret = |name: &String| json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": names::SECRETS, "key": name } } });
         variables.chain(settings.uses.secrets.iter().map(secret)).collect()
+    }
+
+    /// A Job of its own name for what is asked now, or a CronJob.
+    fn job(&self, job: &Job) -> Value {
+        let mut metadata = self.metadata(json!({}));
+        let mut pod = self.pod();
+        pod["restartPolicy"] = json!("Never");
+        let template = json!({ "metadata": { "labels": self.labels(), "annotations": self.template_annotations() }, "spec": pod });
+        let mut run = json!({ "parallelism": 1, "completions": 1, "template": template });
+        if let Some(retries) = job.retries {
+            run["backoffLimit"] = json!(retries);
+        }
+        if let Some(deadline) = job.deadline {
+            run["activeDeadlineSeconds"] = json!(deadline.0.as_secs());
+        }
+        let Some(cron) = &job.cron else {
+            metadata["name"] = json!(job_name(self.app.name, self.name, self.app.spec));
+            return json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": run });
+        };
+        let mut spec = json!({
+            "schedule": cron, "concurrencyPolicy": job.overlap.policy(),
+            "jobTemplate": { "metadata": { "labels": self.labels() }, "spec": run },
+        });
+        if let Some(zone) = &job.timezone {
+            spec["timeZone"] = json!(zone);
+        }
+        if let Some(history) = job.history {
+            spec["successfulJobsHistoryLimit"] = json!(history);
+            spec["failedJobsHistoryLimit"] = json!(history);
+        }
+        json!({ "apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec })
     }
 
     fn endpoint(&self) -> Value {

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::job::Job;
 use super::mistake::Place as FilePlace;
 use super::quantity::{Backoff, Cpu, Memory, Time};
 use super::rollout::Rollout;
 use super::route::Route;
+use super::scale::Scale;
 use super::spec::{AppSpec, ServiceSpec};
 use super::{Error, word};
 
@@ -106,6 +108,12 @@ pub struct Settings {
     /// How a crashed pod comes back.
     #[serde(skip_serializing_if = "Restart::is_usual")]
     pub restart: Restart,
+    /// How it runs to its end, where it is not kept running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
+    /// Between how many pods it is scaled by load, where `replicas` does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
 }
 
 impl Default for Settings {
@@ -121,6 +129,8 @@ impl Default for Settings {
             uses: Uses::default(),
             place: Place::default(),
             restart: Restart::default(),
+            job: None,
+            scale: None,
         }
     }
 }

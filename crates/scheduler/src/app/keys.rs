@@ -79,7 +79,7 @@ pub static SERVICE: &[Key] = &[
     key("build", Short(&word::PATH, BUILD), "", "A folder that `wctl` builds the component from."),
     key("static", Scalar(&word::PATH), "", "A folder of files that the gateway serves, instead of a component."),
     key("replicas", Either(&Whole(0, MOST_REPLICAS), &Scalar(&word::EACH_NODE)), "`1`", "How many pods; 0 means stopped."),
-    later("scale", Map(SCALE), "", "Between how many pods to scale by load, instead of `replicas`."),
+    key("scale", Map(SCALE), "", "Between how many pods to scale by load, instead of `replicas`."),
     key("route", OneOrMore(&Short(&word::ROUTE, ROUTE)), "none", "Hosts and path prefixes whose requests it gets."),
     key("env", Named(&word::VARIABLE, &Scalar(&word::TEXT)), "none", "Environment variables, letter by letter as written."),
     key("args", List(&Scalar(&word::TEXT)), "none", "Arguments of the component."),
@@ -90,7 +90,7 @@ pub static SERVICE: &[Key] = &[
     later("retry", Map(RETRY), "", "How the gateway tries idempotent requests again."),
     key("place", Map(PLACE), "", "Which nodes its pods go to."),
     key("restart", Map(RESTART), "", "How a crashed pod comes back."),
-    later("job", Map(JOB), "", "It runs to its end instead of being kept running."),
+    key("job", Map(JOB), "", "It runs to its end instead of being kept running; its component exports `wasi:cli/run`."),
 ];
 
 static BUILD: &[Key] = &[
@@ -105,9 +105,17 @@ static BUILD: &[Key] = &[
 ];
 
 static SCALE: &[Key] = &[
-    key("min", Whole(0, MOST_REPLICAS), "`1`", "The fewest pods; 0 sleeps, and wakes on a request."),
+    key("min", Whole(0, MOST_REPLICAS), "`1`", "The fewest pods; at 0 it sleeps while nobody asks, and wakes on a request."),
     required("max", Whole(1, MOST_REPLICAS), "The most pods."),
-    key("concurrency", Whole(1, 10_000), "", "Requests for each pod that it aims at."),
+    key("concurrency", Whole(1, 10_000), "", "Requests that each pod works on at once, on average."),
+    key("requests", Whole(1, 1_000_000), "", "Requests in a second for each pod, on average."),
+    key("cpu", Scalar(&word::PERCENT), "", "The share of `limits.cpu` that each pod uses, on average."),
+    key(
+        "window",
+        Scalar(&word::WINDOW),
+        "`60s`",
+        "How long the load must have been lower before pods go, and how long nobody must have asked before it sleeps, at most 1h; pods are added at once.",
+    ),
 ];
 
 static ROUTE: &[Key] = &[
@@ -147,7 +155,12 @@ static USES: &[Key] = &[
         "none",
         "Where it may connect to: `https://host:443`, `http://host:8080`, `tcp://host:5432`.",
     ),
-    key("call", List(&Scalar(&word::CALLEE)), "none", "Services of the same app that it calls as `http://NAME.internal`."),
+    key(
+        "call",
+        List(&Scalar(&word::CALLEE)),
+        "none",
+        "Services of the same app that it calls as `http://NAME.internal`, and Services as `NAME.NAMESPACE`, called by that name.",
+    ),
     key(
         "volumes",
         Named(&word::MOUNT, &Map(VOLUME)),
@@ -176,14 +189,36 @@ static RESTART: &[Key] = &[
     key("reset", Scalar(&word::WAIT), "`60s`", "How long it must be well before the back-off starts anew."),
 ];
 
-static JOB: &[Key] = &[key("cron", Scalar(&word::CRON), "once, at the deploy", "When it runs: minute hour day month weekday.")];
+static JOB: &[Key] = &[
+    key("cron", Scalar(&word::CRON), "once, at the deploy", "When it runs: minute hour day month weekday, or `@daily` and the like."),
+    key("timezone", Scalar(&word::ZONE), "`UTC`", "The time zone of `cron`."),
+    key("retries", Whole(0, 1000), "`6`", "How often it is tried again after a failure, each time by a new pod."),
+    key("deadline", Scalar(&word::DEADLINE), "none", "How long one run may take, all its tries together, in whole seconds."),
+    key(
+        "overlap",
+        Scalar(&word::OVERLAP),
+        "`allow`",
+        "What a run does whose time comes while the one before is at work: `allow` starts it beside that, `forbid` waits for it, `replace` takes its place.",
+    ),
+    key(
+        "history",
+        Whole(0, 1000),
+        "3 that succeeded, 1 that failed",
+        "How many runs that are over are kept with their logs, of either kind.",
+    ),
+];
 
 /// Keys of `rollout`.
 pub static ROLLOUT: &[Key] = &[
     key("surge", Scalar(&word::SHARE), "`1`", "How many pods there may be above `replicas` meanwhile: a number or a percentage."),
     key("unavailable", Scalar(&word::SHARE), "`0`", "How many of `replicas` may be missing meanwhile: a number or a percentage."),
     key("deadline", Scalar(&word::SECONDS), "`60s`", "How long a new pod may take to be ready, in whole seconds."),
-    later("canary", Scalar(&word::PERCENT), "", "The share of pods that goes first."),
+    key(
+        "canary",
+        Scalar(&word::PERCENT),
+        "",
+        "The share of the pods, and of the requests, that a new revision gets for `bake` before it gets more.",
+    ),
     key("bake", Scalar(&word::WAIT), "`0s`", "How long a ready new revision is watched before the rollout goes on."),
     key("on_failure", Scalar(&word::ON_FAILURE), "`rollback`", "`rollback` puts the whole app back, `pause` leaves it for you to look at."),
 ];
@@ -240,6 +275,11 @@ pub static ALIASES: &[(&str, &str)] = &[
     ("depends_on", "uses.call"),
     ("cron", "job.cron"),
     ("schedule", "job.cron"),
+    ("timeZone", "timezone"),
+    ("tz", "timezone"),
+    ("backoffLimit", "retries"),
+    ("activeDeadlineSeconds", "deadline"),
+    ("concurrencyPolicy", "overlap"),
     ("strategy", "rollout"),
     ("update_config", "rollout"),
     ("maxSurge", "surge"),

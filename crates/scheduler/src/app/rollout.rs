@@ -15,6 +15,9 @@ pub struct Rollout {
     pub unavailable: Share,
     /// How long a new pod may take to be ready; whole seconds.
     pub deadline: Time,
+    /// The share of the pods and of the requests that a new revision gets first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Share>,
     /// How long a ready new revision is watched before the rollout goes on.
     pub bake: Time,
     /// What happens when a revision is not ready in time.
@@ -31,6 +34,7 @@ impl Default for Rollout {
             surge,
             unavailable,
             deadline: Time::seconds(60),
+            canary: None,
             bake: Time::seconds(0),
             on_failure: OnFailure::Rollback,
             unknown: Unknown::new(),

@@ -27,9 +27,15 @@ pub(crate) fn check(app: &Node, app_name: Option<&str>, from_file: bool, found: 
     let shared = app.get("env").map(Node::entries).unwrap_or_default();
     for service in entries {
         let name = app_name.map(|app| object_name(app, &service.key));
-        if let Some(name) = name.filter(|name| name.len() > 63) {
+        if let Some(name) = name.as_ref().filter(|name| name.len() > 63) {
             let message = format!("the name of its objects would be `{name}`, which has more than 63 characters");
             found.push(service.key_at, &format!("services.{}", service.key), Problem::new(message));
+        }
+        if let Some(settings) = service.value.get("scale") {
+            scale(service, settings, found);
+        }
+        if let Some(settings) = service.value.get("job") {
+            job(service, settings, name.as_deref(), from_file, found);
         }
         if from_file {
             origin(service, found);
@@ -55,6 +61,57 @@ fn origin(service: &Entry, found: &mut Found) {
     }
     if let (Some(replicas), Some(scale)) = (service.value.entry("replicas"), service.value.entry("scale")) {
         exclude(replicas, scale, &path, found);
+    }
+}
+
+/// Most characters of the name of a job's object: behind it stands what tells its runs apart.
+const JOB_NAME: usize = 52;
+
+/// A job takes no requests and has no replicas; what is about its clock is for those that have one.
+fn job(service: &Entry, settings: &Node, name: Option<&str>, from_file: bool, found: &mut Found) {
+    let path = format!("services.{}", service.key);
+    // A spec has the number of pods of every service, as its author wrote it or not.
+    let replicas = from_file.then_some("replicas");
+    for key in ["scale", "route", "probe", "static"].into_iter().chain(replicas) {
+        if let Some(given) = service.value.entry(key) {
+            let problem = Problem::new(format!("`{key}` is for services that are kept running, and this one is a `job`"));
+            found.push(given.key_at, &format!("{path}.{key}"), problem);
+        }
+    }
+    for key in ["timezone", "overlap", "history"] {
+        if let (Some(given), None) = (settings.entry(key), settings.get("cron")) {
+            let problem = Problem::new(format!("`{key}` is for jobs with a `cron` line, and this one runs once"));
+            found.push(given.key_at, &format!("{path}.job.{key}"), problem);
+        }
+    }
+    if let Some(name) = name.filter(|name| name.len() > JOB_NAME) {
+        let message = format!("the name of its objects would be `{name}`, and that of a job has at most {JOB_NAME} characters");
+        found.push(service.key_at, &path, Problem::new(message));
+    }
+}
+
+/// A scale has something to go by, and its least is not above its most.
+fn scale(service: &Entry, settings: &Node, found: &mut Found) {
+    let path = format!("services.{}.scale", service.key);
+    let most = settings.get("max").and_then(Node::text);
+    // One pod that may sleep goes by requests alone.
+    if ["concurrency", "requests", "cpu"].iter().all(|aim| settings.get(aim).is_none()) && most != Some("1") {
+        let problem = Problem::new("a scale needs something to go by: `concurrency`, `requests` or `cpu`");
+        found.push(settings.at, &path, problem);
+    }
+    let number = |key: &str| settings.get(key).and_then(Node::text).and_then(|text| text.parse::<u64>().ok());
+    if let (Some(min), Some(max)) = (number("min"), number("max"))
+        && min > max
+    {
+        found.push(
+            settings.entry("min").and_then(|entry| entry.key_at),
+            &path,
+            Problem::new(format!("`min` is {min}, more than `max`, which is {max}")),
+        );
+    }
+    let bounded = service.value.get("limits").and_then(|limits| limits.get("cpu")).is_some();
+    if let Some(cpu) = settings.entry("cpu").filter(|_| !bounded) {
+        found.push(cpu.key_at, &format!("{path}.cpu"), Problem::new("`cpu` is a share of `limits.cpu`, which is not given"));
     }
 }
 

@@ -92,6 +92,14 @@ words! {
     LABEL_VALUE = "label value", r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$", |t| if t.is_empty() { Ok(t.into()) } else { label_part(t) };
     /// A cron line.
     CRON = "cron line", r"^(@[a-z]+|\S+( +\S+){4})$", |t| cron(t);
+    /// How long a load must have been lower.
+    WINDOW = "time in whole seconds", TIME_PATTERN, |t| time(t, 0, 3_600_000, true);
+    /// The name of a time zone.
+    ZONE = "time zone", r"^[A-Za-z][A-Za-z0-9_+/-]*$", |t| crate::cron::zone_is_known(t).map(|()| t.into()).map_err(Problem::new);
+    /// How long a job may take.
+    DEADLINE = "time in whole seconds", TIME_PATTERN, |t| time(t, 1_000, 7 * 86_400_000, true);
+    /// What a run does that finds another at work.
+    OVERLAP = "`allow`, `forbid` or `replace`", "^(allow|forbid|replace)$", |t| one_of(t, &["allow", "forbid", "replace"]);
     /// When a failed request is tried again.
     RETRY_ON = "`connect` or a status from 500", r"^(connect|5[0-9][0-9])$", |t| retry_on(t);
     /// A port that a guest listens on.
@@ -192,7 +200,7 @@ fn callee(text: &str) -> Result<Value, Problem> {
     match text.split_once('.') {
         Some((service, namespace)) => {
             name(service, &[]).and(name(namespace, &[]))?;
-            Err(Problem::later(format!("calling `{text}` in another namespace")))
+            Ok(text.into())
         }
         None => name(text, &[]),
     }

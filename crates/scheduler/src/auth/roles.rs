@@ -1,6 +1,6 @@
 //! What each role may do: one table of verbs, kinds and namespaces.
 
-use super::{DEPLOYERS, Identity, NODES, VIEWERS};
+use super::{DEPLOYERS, Identity, NODES, VIEWERS, VIEWERS_OF};
 use crate::kinds::{
     APP, CONFIG_MAP, CRON_JOB, DEPLOYMENT, ENDPOINT_SLICE, EVENT, HPA, INGRESS, JOB, Kind, LEASE, NAMESPACE, NODE, POD, REPLICA_SET,
     SECRET, SERVICE,
@@ -27,6 +27,20 @@ const AGENT: &[Grant] = &[
     (&["update", "patch", "delete"], &[&POD]),
 ];
 
+/// Parts of objects that have a line of their own, whatever the role may do to the objects: with a port of a pod one speaks as somebody inside
+/// the cluster, and neither who only reads nor who only reports may. Deployers may in their namespace, where they could deploy a client.
+const FORWARD: (&str, &Kind) = ("portforward", &POD);
+
+/// The same of a part of objects (`status`, `log` …); empty for the objects themselves.
+pub fn authorize_part(who: &Identity, verb: &str, kind: &Kind, part: &str, namespace: Option<&str>) -> bool {
+    if (part, kind) != FORWARD {
+        return authorize(who, verb, kind, namespace);
+    }
+    // `get` and `create` are one here: a WebSocket begins with a GET.
+    let own = |group: &String| group.strip_prefix(DEPLOYERS).is_some_and(|own| !own.is_empty() && namespace == Some(own));
+    matches!(verb, "get" | "create") && (who.is_admin() || who.groups.iter().any(own))
+}
+
 /// Whether somebody may do `verb` (as Kubernetes calls it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
 /// `deletecollection`) on a kind, in a namespace or (`None`) in all. What no line grants is refused.
 pub fn authorize(who: &Identity, verb: &str, kind: &Kind, namespace: Option<&str>) -> bool {
@@ -34,6 +48,10 @@ pub fn authorize(who: &Identity, verb: &str, kind: &Kind, namespace: Option<&str
 }
 
 fn grants(group: &str, verb: &str, kind: &Kind, namespace: Option<&str>) -> bool {
+    if let Some(own) = group.strip_prefix(VIEWERS_OF).filter(|own| !own.is_empty()) {
+        let there = if kind.namespaced { namespace == Some(own) } else { COMMON.contains(&kind) };
+        return there && READ.contains(&verb) && *kind != SECRET;
+    }
     match group.strip_prefix(DEPLOYERS) {
         Some(own) if !own.is_empty() => deployer(own, verb, kind, namespace),
         _ if group == VIEWERS => READ.contains(&verb) && *kind != SECRET,
@@ -80,6 +98,27 @@ mod tests {
     }
 
     #[test]
+    fn a_viewer_of_a_namespace_reads_there_and_a_joiner_nowhere() {
+        let (viewer, joiner) = (Identity::viewer_of("bob", "shop"), Identity::joiner());
+        for kind in KINDS {
+            let common = kind.namespaced || COMMON.contains(kind);
+            assert_eq!(
+                may(&viewer, "list", kind, if kind.namespaced { "shop" } else { "" }),
+                common && *kind != &SECRET,
+                "{}",
+                kind.plural
+            );
+            assert!(!kind.namespaced || !may(&viewer, "get", kind, "other") && !may(&viewer, "list", kind, ""), "{}", kind.plural);
+            assert!(!WRITE.iter().any(|verb| may(&viewer, verb, kind, "shop")), "{}", kind.plural);
+            assert!(
+                !READ.iter().chain(WRITE).any(|verb| may(&joiner, verb, kind, "shop") || may(&joiner, verb, kind, "")),
+                "{}",
+                kind.plural
+            );
+        }
+    }
+
+    #[test]
     fn a_deployer_stays_in_its_namespace_and_writes_no_policy() {
         let deployer = Identity::deployer("alice", "shop");
         for verb in READ.iter().chain(WRITE) {
@@ -93,6 +132,23 @@ mod tests {
             assert!(!WRITE.iter().any(|verb| may(&deployer, verb, kind, "shop")), "{}", kind.plural);
         }
         assert!(may(&deployer, "list", &NODE, "") && !may(&deployer, "delete", &NODE, "") && !may(&deployer, "create", &NAMESPACE, ""));
+    }
+
+    #[test]
+    fn ports_are_forwarded_by_those_who_deploy_there() {
+        let may = |who: &Identity, namespace| authorize_part(who, "create", &POD, "portforward", Some(namespace));
+        assert!(may(&Identity::admin(), "shop") && may(&Identity::deployer("alice", "shop"), "shop"));
+        for who in [
+            Identity::deployer("alice", "other"),
+            Identity::viewer("bob"),
+            Identity::viewer_of("bob", "shop"),
+            Identity::node("n"),
+            Identity::joiner(),
+        ] {
+            assert!(!may(&who, "shop"), "{}", who.name);
+        }
+        assert!(!authorize_part(&Identity::admin(), "delete", &POD, "portforward", Some("shop")));
+        assert!(authorize_part(&Identity::viewer("bob"), "get", &POD, "log", Some("shop")));
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub(super) struct Index {
     by_label: OrdSet<((Name, Label), Labels)>,
     /// Services by namespace and the first label of their selector.
     selectors: OrdSet<((Name, Label), Name)>,
+    /// Services that are reached at the nodes' addresses, or still say so.
+    balanced: OrdSet<Key>,
+    /// Deployments with their autoscalers; of several the first by name counts.
+    scalers: OrdSet<(Key, Key)>,
 }
 
 type Group = (Name, Labels);
@@ -140,7 +144,18 @@ impl Index {
         }
     }
 
+    pub(super) fn add_scaler(&mut self, scaler: &Scaler) {
+        self.scalers.insert((scaler.target.clone(), scaler.meta.key.clone()));
+    }
+
+    pub(super) fn remove_scaler(&mut self, scaler: &Scaler) {
+        self.scalers.remove(&(scaler.target.clone(), scaler.meta.key.clone()));
+    }
+
     pub(super) fn add_service(&mut self, service: &Service) {
+        if service.balanced || !service.shown.is_empty() {
+            self.balanced.insert(service.meta.key.clone());
+        }
         if let Some(pair) = service.selector.iter().next() {
             let Key { namespace, name } = service.meta.key.clone();
             self.selectors.insert(((namespace, label(pair)), name));
@@ -148,6 +163,7 @@ impl Index {
     }
 
     pub(super) fn remove_service(&mut self, service: &Service) {
+        self.balanced.remove(&service.meta.key);
         if let Some(pair) = service.selector.iter().next() {
             let Key { namespace, name } = &service.meta.key;
             self.selectors.remove(&((namespace.clone(), label(pair)), name.clone()));
@@ -175,6 +191,23 @@ impl Snapshot {
     /// The pods that an owner owns.
     pub fn pods_of(&self, uid: &str) -> impl Iterator<Item = &Pod> {
         self.children(uid).filter(|id| id.kind == "Pod").filter_map(|id| self.pods.get(&id.key).map(|pod| &**pod))
+    }
+
+    /// The autoscaler that owns the `replicas` of a Deployment.
+    pub fn scaler_of(&self, deployment: &Key) -> Option<Key> {
+        let least = Key { namespace: no_name(), name: no_name() };
+        of(&self.index.scalers, deployment.clone(), least).next().map(|(_, scaler)| scaler.clone())
+    }
+
+    /// The Services that are reached at the nodes' addresses, or still say so.
+    pub fn balanced(&self) -> impl Iterator<Item = &Service> {
+        self.index.balanced.iter().filter_map(|key| self.services.get(key).map(|service| &**service))
+    }
+
+    /// What a pod's node last told of it.
+    pub fn load_of(&self, pod: &Pod) -> Load {
+        let loads = pod.node.as_ref().and_then(|node| self.loads.get(node));
+        loads.and_then(|loads| loads.get(&pod.meta.uid)).copied().unwrap_or_default()
     }
 
     /// The pods bound to a node, ended ones too.

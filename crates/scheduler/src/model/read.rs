@@ -3,14 +3,22 @@
 use super::parts::*;
 use super::{Resources, parse_cpu, parse_memory};
 mod app;
+mod job;
+mod scale;
+mod template;
+mod traffic;
 
 use crate::kinds::{self, Kind};
-use crate::{names, routes};
+use crate::names;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use template::template_text;
+use template::typed_text;
+use traffic::{ingress, service, slice};
 
 /// One object, as far as the plan cares.
 #[derive(Debug, Clone)]
@@ -31,10 +39,16 @@ pub enum Thing {
     Ingress(Ingress),
     /// A Node.
     Node(Node),
-    /// A Lease.
-    Lease(Meta),
+    /// A Lease, and the loads that its node tells with it.
+    Lease(Meta, Loads),
+    /// A HorizontalPodAutoscaler.
+    Scaler(Scaler),
     /// A ControllerRevision.
     Revision(Revision),
+    /// A Job.
+    Job(Job),
+    /// A CronJob.
+    CronJob(CronJob),
     /// Of any other kind.
     Other(&'static str, Meta),
 }
@@ -52,8 +66,11 @@ pub fn read(kind: &'static Kind, object: &Value, now: Duration) -> Thing {
         _ if *kind == kinds::ENDPOINT_SLICE => Thing::Slice(slice(meta, object)),
         _ if *kind == kinds::INGRESS => Thing::Ingress(ingress(meta, object)),
         _ if *kind == kinds::NODE => Thing::Node(node(meta, object)),
-        _ if *kind == kinds::LEASE => Thing::Lease(meta),
+        _ if *kind == kinds::LEASE => Thing::Lease(meta, scale::loads(object)),
+        _ if *kind == kinds::HPA => Thing::Scaler(scale::scaler(meta, object, now)),
         _ if *kind == kinds::CONTROLLER_REVISION => Thing::Revision(app::revision(meta, object)),
+        _ if *kind == kinds::JOB => Thing::Job(job::job(meta, object)),
+        _ if *kind == kinds::CRON_JOB => Thing::CronJob(job::cron_job(meta, object)),
         other => Thing::Other(other, meta),
     }
 }
@@ -156,6 +173,8 @@ fn meta(object: &Value) -> Meta {
         owner: owner(items(at, "/ownerReferences")),
         born,
         deleting: at.get("deletionTimestamp").is_some_and(Value::is_string),
+        foreground: at.get("deletionTimestamp").is_some_and(Value::is_string)
+            && items(at, "/finalizers").iter().any(|finalizer| finalizer == names::FOREGROUND),
     }
 }
 
@@ -186,9 +205,13 @@ fn deployment(meta: Meta, object: &Value, now: Duration) -> Deployment {
         history: count_or(spec, "/revisionHistoryLimit", 10) as usize,
         min_ready: seconds(spec, "/minReadySeconds"),
         bake: annotation(object, names::BAKE).map(duration).unwrap_or_default(),
+        canary: annotation(object, names::CANARY)
+            .and_then(|share| share.strip_suffix('%')?.parse().ok())
+            .filter(|share| (1..100).contains(share)),
         on_failure: on_failure(object),
         template: template(&spec["template"]),
         revision: annotation(object, names::REVISION).and_then(|r| r.parse().ok()).unwrap_or(0),
+        cause: annotation(object, names::CHANGE_CAUSE).unwrap_or("").into(),
         status: deployment_status(&object["status"]),
         progress_stamp: find_condition(&object["status"], "Progressing").map_or("", |c| text(c, "/lastUpdateTime")).into(),
         progressed: now,
@@ -223,6 +246,7 @@ fn deployment_status(status: &Value) -> DeploymentStatus {
         available: count(status, "/availableReplicas"),
         is_available: condition(status, "Available"),
         is_progressing: condition(status, "Progressing"),
+        asleep: condition(status, "Asleep").is_true(),
     }
 }
 
@@ -235,18 +259,6 @@ fn template(value: &Value) -> Template {
     }
 }
 
-/// Without the label that only tells ReplicaSets apart.
-fn template_text(value: &Value) -> String {
-    if value.pointer("/metadata/labels").and_then(|l| l.get(names::TEMPLATE_HASH)).is_none() {
-        return canonical(value);
-    }
-    let mut plain = value.clone();
-    if let Some(labels) = plain.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-        labels.remove(names::TEMPLATE_HASH);
-    }
-    canonical(&plain)
-}
-
 fn claim(spec: &Value, meta: &Value) -> Claim {
     let mut resources = Resources::default();
     for container in items(spec, "/containers") {
@@ -254,12 +266,18 @@ fn claim(spec: &Value, meta: &Value) -> Claim {
     }
     let annotation = |name: &str| meta.pointer("/annotations").and_then(|all| all.get(name)).and_then(Value::as_str);
     let ports = annotation(names::LISTEN).unwrap_or_default().split(',').filter_map(|port| port.trim().strip_suffix("/tcp")?.parse().ok());
-    let spread = annotation(names::SPREAD);
+    // `topology.kubernetes.io/zone` is the label whose last part is `zone`.
+    let topologies = items(spec, "/topologySpreadConstraints").iter().filter_map(|one| text(one, "/topologyKey").rsplit('/').next());
+    let spread: Vec<&str> = match annotation(names::SPREAD) {
+        Some(named) => named.split(',').map(str::trim).collect(),
+        None => topologies.collect(),
+    };
     Claim {
         resources,
         ports: ports.collect(),
         node_labels: labels(spec, "/nodeSelector"),
-        spread: spread.filter(|s| *s != "node").unwrap_or("").into(),
+        // Over nodes they are spread anyway.
+        spread: spread.into_iter().filter(|key| !matches!(*key, "" | "node" | "hostname")).map(Name::from).collect(),
     }
 }
 
@@ -286,7 +304,8 @@ fn replica_set(meta: Meta, object: &Value) -> ReplicaSet {
         meta,
         replicas: count_or(object, "/spec/replicas", 1),
         revision: annotation(object, names::REVISION).and_then(|r| r.parse().ok()).unwrap_or(0),
-        typed: annotation(object, names::TYPED_TEMPLATE).unwrap_or("").into(),
+        cause: annotation(object, names::CHANGE_CAUSE).unwrap_or("").into(),
+        typed: annotation(object, names::TYPED_TEMPLATE).map_or_else(String::new, typed_text).into(),
         template: template(&object["spec"]["template"]),
         min_ready: seconds(object, "/spec/minReadySeconds"),
         status: SetStatus {
@@ -306,6 +325,12 @@ fn pod(meta: Meta, object: &Value, now: Duration) -> Pod {
         node: (!node.is_empty()).then(|| node.into()),
         need: claim(&object["spec"], &object["metadata"]),
         ended: matches!(text(status, "/phase"), "Failed" | "Succeeded"),
+        evicted: annotation(object, names::EVICTED).is_some(),
+        sleep: annotation(object, names::SLEEP).and_then(|seconds| seconds.parse().ok()),
+        asleep: find_condition(status, names::ASLEEP).is_some_and(|c| text(c, "/status") == "True"),
+        succeeded: text(status, "/phase") == "Succeeded",
+        counted: annotation(object, names::COUNTED).is_some(),
+        index: annotation(object, names::JOB_INDEX).and_then(|index| index.parse().ok()),
         ready: find_condition(status, "Ready").filter(|c| text(c, "/status") == "True").map(|_| now),
         address: text(status, "/podIP").into(),
         restarts: count(status, "/containerStatuses/0/restartCount"),
@@ -335,43 +360,6 @@ fn trouble(status: &Value) -> Option<Trouble> {
     Some(Trouble { reason: reason.into(), message: message.into() })
 }
 
-fn service(meta: Meta, object: &Value) -> Service {
-    let target = object.pointer("/spec/ports/0/targetPort").and_then(Value::as_u64);
-    let port = target.or_else(|| object.pointer("/spec/ports/0/port").and_then(Value::as_u64)).unwrap_or(80);
-    Service { meta, selector: labels(object, "/spec/selector"), port: u16::try_from(port).unwrap_or(80) }
-}
-
-fn slice(meta: Meta, object: &Value) -> Slice {
-    let mut endpoints: Vec<Endpoint> = items(object, "/endpoints").iter().map(endpoint).collect();
-    endpoints.sort();
-    Slice {
-        service: meta.labels.get("kubernetes.io/service-name").map_or("", String::as_str).into(),
-        port: u16::try_from(int(object, "/ports/0/port")).unwrap_or(0),
-        endpoints,
-        meta,
-    }
-}
-
-fn ingress(meta: Meta, object: &Value) -> Ingress {
-    let claim = |host: &str, path: &Value| {
-        let exact = text(path, "/pathType") == "Exact";
-        let typed = path.get("path").and_then(Value::as_str).unwrap_or("/");
-        Claimed { host: routes::normal_host(host).into_owned(), path: routes::normal_path(typed, exact), exact }
-    };
-    let rules = items(object, "/spec/rules").iter();
-    let claims = rules.flat_map(|rule| items(rule, "/http/paths").iter().map(move |path| claim(text(rule, "/host"), path))).collect();
-    Ingress { meta, claims }
-}
-
-fn endpoint(value: &Value) -> Endpoint {
-    Endpoint {
-        pod: text(value, "/targetRef/name").into(),
-        uid: text(value, "/targetRef/uid").into(),
-        node: text(value, "/nodeName").into(),
-        address: text(value, "/addresses/0").into(),
-    }
-}
-
 fn node(meta: Meta, object: &Value) -> Node {
     let capacity = object.pointer("/status/allocatable").or_else(|| object.pointer("/status/capacity")).unwrap_or(&Value::Null);
     let ready = find_condition(&object["status"], "Ready").map_or("", |c| text(c, "/status"));
@@ -381,6 +369,11 @@ fn node(meta: Meta, object: &Value) -> Node {
             cpu: parse_cpu(&quantity(capacity.get("cpu"))).unwrap_or(0),
         },
         cordoned: flag(object, "/spec/unschedulable"),
+        address: items(object, "/status/addresses")
+            .iter()
+            .find(|a| text(a, "/type") == "InternalIP")
+            .map_or("", |a| text(a, "/address"))
+            .into(),
         ready: match ready {
             "True" => NodeReady::Yes,
             "Unknown" => NodeReady::Lost,

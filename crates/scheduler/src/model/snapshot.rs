@@ -3,6 +3,7 @@
 use super::index::Index;
 use super::parts::*;
 use imbl::OrdMap;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,12 @@ pub enum Unit {
     Unplaced,
     /// A Service's endpoints.
     Service(Key),
+    /// An autoscaler: how many pods its Deployment should have.
+    Scaler(Key),
+    /// A Job with its pods.
+    Job(Key),
+    /// A CronJob: its ticks, and which of its Jobs are kept.
+    CronJob(Key),
     /// An App's status, and its way back.
     App(Key),
     /// An App's ControllerRevisions.
@@ -30,6 +37,8 @@ pub enum Unit {
     Events(Name),
     /// What all Ingresses claim.
     Routes,
+    /// Where Services of the type LoadBalancer are reached.
+    Balancers,
     /// A namespace that is to go, with everything in it.
     Namespace(Name),
 }
@@ -75,6 +84,18 @@ pub struct Snapshot {
     pub leases: OrdMap<Name, Lease>,
     /// ControllerRevisions.
     pub revisions: OrdMap<Key, Arc<Revision>>,
+    /// Autoscalers.
+    pub scalers: OrdMap<Key, Arc<Scaler>>,
+    /// What each autoscaler wanted lately.
+    pub advice: OrdMap<Key, Arc<Advice>>,
+    /// The loads of busy pods by node.
+    pub loads: OrdMap<Name, Arc<Loads>>,
+    /// Jobs.
+    pub jobs: OrdMap<Key, Arc<Job>>,
+    /// CronJobs.
+    pub cron_jobs: OrdMap<Key, Arc<CronJob>>,
+    /// The time of day: only cron ticks and the ages of what this leader did not see itself come from it.
+    pub wall: Timestamp,
     /// Objects of all other kinds.
     pub others: OrdMap<ObjectId, Arc<Meta>>,
     /// Images that were or are being resolved, by Deployment and template as typed.
@@ -84,6 +105,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Sets the time of day; where it moved otherwise than this leader's own clock, what goes by it is looked at again.
+    pub fn set_wall(&mut self, wall: Timestamp, jumped: bool) {
+        self.wall = wall;
+        if jumped {
+            self.dirty.extend(self.cron_jobs.keys().cloned().map(Unit::CronJob));
+        }
+    }
+
     /// What changed since this was last asked.
     pub fn take_dirty(&mut self) -> BTreeSet<Unit> {
         std::mem::take(&mut self.dirty)
@@ -107,10 +136,14 @@ impl Snapshot {
         units.extend(self.sets.values().filter(|set| self.deployment_of(set).is_none()).map(|set| Unit::Set(set.meta.key.clone())));
         units.extend(self.services.keys().cloned().map(Unit::Service));
         units.extend(self.apps.keys().flat_map(|key| [Unit::App(key.clone()), Unit::History(key.clone())]));
-        units.extend(self.metas().filter(|(_, meta)| self.is_orphan(meta)).map(|(id, _)| Unit::Orphan(id)));
+        units.extend(self.metas().filter(|(_, meta)| meta.foreground || self.is_orphan(meta)).map(|(id, _)| Unit::Orphan(id)));
         let events = self.others.keys().filter(|id| id.kind == "Event");
         units.extend(events.map(|id| Unit::Events(id.key.namespace.clone())));
         units.insert(Unit::Routes);
+        units.insert(Unit::Balancers);
+        units.extend(self.scalers.keys().cloned().map(Unit::Scaler));
+        units.extend(self.jobs.keys().cloned().map(Unit::Job));
+        units.extend(self.cron_jobs.keys().cloned().map(Unit::CronJob));
         let going = self.others.iter().filter(|(id, meta)| id.kind == "Namespace" && meta.deleting);
         units.extend(going.map(|(id, _)| Unit::Namespace(id.key.name.clone())));
         units
@@ -127,7 +160,19 @@ impl Snapshot {
         let revisions = self.revisions.values().map(move |o| (id("ControllerRevision", &o.meta), &o.meta));
         let others = self.others.iter().map(|(id, meta)| (id.clone(), &**meta));
         let ingresses = self.ingresses.values().map(move |o| (id("Ingress", &o.meta), &o.meta));
-        apps.chain(deployments).chain(sets).chain(pods).chain(services).chain(slices).chain(ingresses).chain(revisions).chain(others)
+        let jobs = self.jobs.values().map(move |o| (id("Job", &o.meta), &o.meta));
+        let cron_jobs = self.cron_jobs.values().map(move |o| (id("CronJob", &o.meta), &o.meta));
+        let scalers = self.scalers.values().map(move |o| (id("HorizontalPodAutoscaler", &o.meta), &o.meta));
+        let work = jobs.chain(cron_jobs).chain(scalers);
+        work.chain(apps)
+            .chain(deployments)
+            .chain(sets)
+            .chain(pods)
+            .chain(services)
+            .chain(slices)
+            .chain(ingresses)
+            .chain(revisions)
+            .chain(others)
     }
 
     /// What is in a namespace: a look at everything, for one that is to go.
@@ -151,15 +196,29 @@ impl Snapshot {
             "Service" => self.services.get(&id.key).map(|o| &o.meta),
             "EndpointSlice" => self.slices.get(&id.key).map(|o| &o.meta),
             "Ingress" => self.ingresses.get(&id.key).map(|o| &o.meta),
+            "HorizontalPodAutoscaler" => self.scalers.get(&id.key).map(|o| &o.meta),
+            "Job" => self.jobs.get(&id.key).map(|o| &o.meta),
+            "CronJob" => self.cron_jobs.get(&id.key).map(|o| &o.meta),
             "Node" => self.nodes.get(&id.key.name).map(|o| &o.meta),
             "ControllerRevision" => self.revisions.get(&id.key).map(|o| &o.meta),
             _ => self.others.get(id).map(|meta| &**meta),
         }
     }
 
-    /// Whether it names an owner that is not there.
+    /// Whether it names an owner that is not there, or that goes after it.
     pub fn is_orphan(&self, meta: &Meta) -> bool {
-        meta.owner.as_ref().is_some_and(|owner| self.by_uid(&owner.uid).is_none())
+        let Some(owner) = &meta.owner else { return false };
+        let Some(owner) = self.by_uid(&owner.uid) else { return true };
+        // Owners are at most so many levels deep; a circle has no end.
+        let mut above = self.meta(owner);
+        for _ in 0..8 {
+            match above {
+                Some(meta) if meta.foreground => return true,
+                Some(Meta { owner: Some(owner), .. }) => above = self.by_uid(&owner.uid).and_then(|id| self.meta(id)),
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// The Deployment that a ReplicaSet is a revision of.

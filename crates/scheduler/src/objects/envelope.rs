@@ -23,6 +23,22 @@ pub(super) fn close(seal: &Seal, kind: &Kind, key: &str, ordinal: usize, object:
     Ok([&[FORMAT, content, ordinal], body.as_slice()].concat().into())
 }
 
+/// Whether what is stored under a key can be read, and whether it is sealed; what is sealed is opened where there is a seal. Keys that
+/// hold no object hold anything. The error is a sentence.
+pub fn check(key: &str, value: &[u8], seal: Option<&Seal>) -> std::result::Result<bool, String> {
+    if !key.starts_with("/objects/") {
+        return Ok(false);
+    }
+    let is_sealed = value.get(1) == Some(&SEALED);
+    if is_sealed && seal.is_none() {
+        return if value.first() == Some(&FORMAT) { Ok(true) } else { Err(format!("{key} has another format")) };
+    }
+    let item = Item { key: key.to_owned(), value: Bytes::copy_from_slice(value), created: 1, modified: 1 };
+    let nobodys = Seal::ephemeral().map_err(|error| error.to_string())?;
+    open(seal.unwrap_or(&nobodys), &item).map_err(|error| error.to_string())?;
+    Ok(is_sealed)
+}
+
 /// The object of a stored item, with its resourceVersion.
 pub(super) fn open(seal: &Seal, item: &Item) -> Result<Object> {
     let unreadable = |why: String| Error::Unreadable { key: item.key.clone(), why };

@@ -125,6 +125,13 @@ impl Object {
         child(self.metadata_mut(), "annotations").insert(name.to_owned(), json!(value));
     }
 
+    /// Takes an annotation away.
+    pub fn remove_annotation(&mut self, name: &str) {
+        if let Some(all) = self.metadata_mut().get_mut("annotations").and_then(Value::as_object_mut) {
+            all.remove(name);
+        }
+    }
+
     /// Its owner references, as they stand there.
     pub fn owners(&self) -> &[Value] {
         self.0.pointer("/metadata/ownerReferences").and_then(Value::as_array).map_or(&[], Vec::as_slice)

@@ -5,7 +5,7 @@ use crate::pki::{self, ClusterKey, Sealer, random_key};
 use crate::store::{Commit, Guard, Op, Store};
 
 /// Where the wrapped data key is kept.
-const DATA_KEY: &str = "/seal/data-key";
+pub const DATA_KEY: &str = "/seal/data-key";
 
 /// Closes and opens secrets. Cheap to clone.
 #[derive(Clone)]
@@ -16,12 +16,7 @@ impl Seal {
     pub async fn load(store: &dyn Store, cluster: &ClusterKey) -> Result<Seal> {
         loop {
             if let (_, Some(item)) = store.get(DATA_KEY).await? {
-                let key = cluster.unwrap(DATA_KEY, &item.value).map_err(unreadable)?;
-                let key = key
-                    .as_slice()
-                    .try_into()
-                    .map_err(|_| Error::Unreadable { key: DATA_KEY.to_owned(), why: "it is no key".to_owned() })?;
-                return Ok(Seal(Sealer::new(key)));
+                return Seal::unwrap(cluster, &item.value);
             }
             let key = random_key().map_err(unreadable)?;
             let value = cluster.wrap(DATA_KEY, &key).map_err(unreadable)?.into();
@@ -31,6 +26,14 @@ impl Seal {
                 return Ok(Seal(Sealer::new(&key)));
             }
         }
+    }
+
+    /// The seal whose wrapped data key this is.
+    pub fn unwrap(cluster: &ClusterKey, wrapped: &[u8]) -> Result<Seal> {
+        let key = cluster.unwrap(DATA_KEY, wrapped).map_err(unreadable)?;
+        let key = key.as_slice().try_into();
+        let key = key.map_err(|_| Error::Unreadable { key: DATA_KEY.to_owned(), why: "it is no key".to_owned() })?;
+        Ok(Seal(Sealer::new(key)))
     }
 
     /// A seal that nobody can open once this process has ended: for stores in memory.

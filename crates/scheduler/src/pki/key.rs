@@ -8,6 +8,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Error, Result};
 
+/// The key's file in the folder `pki`.
+pub const CLUSTER_KEY: &str = "cluster.key";
 /// First word of the key file, so that a later format can be told apart.
 const HEADING: &str = "wctl-cluster-key-1";
 /// Bytes of a key.
@@ -34,6 +36,30 @@ impl ClusterKey {
             }
             Err(source) => Err(Error::File { act: "reading", path: path.display().to_string(), source }),
         }
+    }
+
+    /// Puts the key of a file into another, unless that has a key already, which must be the same.
+    pub fn copy(from: &Path, to: &Path) -> Result<()> {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|source| Error::File { act: "reading", path: path.display().to_string(), source })
+        };
+        let given = read(from)?;
+        if ClusterKey::parse(&given).is_none() {
+            return Err(Error::Unusable {
+                path: from.display().to_string(),
+                why: "is no cluster key: copy pki/cluster.key of one of the cluster's servers".to_owned(),
+            });
+        }
+        if !to.exists() {
+            return super::file::write_private(to, given.as_bytes());
+        }
+        if read(to)?.trim() == given.trim() {
+            return Ok(());
+        }
+        Err(Error::Unusable {
+            path: to.display().to_string(),
+            why: format!("is another key than {}: this data folder belongs to another cluster; choose another with --data", from.display()),
+        })
     }
 
     fn parse(text: &str) -> Option<ClusterKey> {

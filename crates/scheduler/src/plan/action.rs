@@ -1,6 +1,10 @@
 //! One step each, and what is said of those that are not taken.
 
-use crate::model::{AppStatus, DeploymentStatus, Endpoint, Key, Name, NodeReady, ObjectId, SetStatus, Unit};
+use crate::model::{
+    Advice, AppStatus, CronStatus, DeploymentStatus, Endpoint, JobStatus, Key, Name, NodeReady, ObjectId, Port, ScalerStatus, SetStatus,
+    Unit,
+};
+use crate::routes::Canary;
 
 /// An action and the unit that decided it: the actions of one unit are committed together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub enum Action {
         replicas: u32,
         /// Its new number as a revision.
         revision: u64,
+        /// Why it came to be, as its author says; empty: as before.
+        cause: Name,
         /// What it says of itself.
         status: SetStatus,
     },
@@ -42,6 +48,61 @@ pub enum Action {
         set: Key,
         /// Its node, or why there is none.
         place: Result<Name, Name>,
+    },
+    /// Remember what an autoscaler wants now.
+    Advise {
+        /// Which.
+        scaler: Key,
+        /// What it wanted within its window, and wants now.
+        advice: Advice,
+    },
+    /// Change how many pods a Deployment asks for.
+    Scale {
+        /// Which.
+        deployment: Key,
+        /// Its new number.
+        replicas: u32,
+    },
+    /// Write an autoscaler's status.
+    WriteScaler {
+        /// Which.
+        scaler: Key,
+        /// What it says of itself.
+        status: Box<ScalerStatus>,
+    },
+    /// Make one pod of a Job.
+    CreateJobPod {
+        /// The Job.
+        job: Key,
+        /// The pod's number, where the Job's pods have numbers.
+        index: Option<u32>,
+        /// Its node, or why there is none.
+        place: Result<Name, Name>,
+    },
+    /// Write a Job's status.
+    WriteJob {
+        /// Which.
+        job: Key,
+        /// What it says of itself.
+        status: Box<JobStatus>,
+        /// Pods whose end is in that status for the first time.
+        counted: Vec<Key>,
+    },
+    /// Make the Job of one tick.
+    CreateJob {
+        /// The CronJob.
+        cron: Key,
+        /// The Job's name: it is made of the tick, so that no tick has two.
+        job: Key,
+        /// The tick, in seconds since 1970.
+        tick: i64,
+    },
+    /// Write a CronJob's status.
+    WriteCronJob {
+        /// Which.
+        cron: Key,
+        /// What it says of itself.
+        status: CronStatus,
     },
     /// Give a waiting pod its node.
     BindPod {
@@ -56,6 +117,13 @@ pub enum Action {
         pod: Key,
         /// A sentence.
         why: Name,
+    },
+    /// Say when a pod may sleep.
+    LetSleep {
+        /// Which.
+        pod: Key,
+        /// After so many seconds without a request; none: it stays awake.
+        after: Option<u64>,
     },
     /// Ask for a pod's end: its agent lets it finish its requests and then removes it.
     DeletePod {
@@ -93,10 +161,19 @@ pub enum Action {
     WriteEndpoints {
         /// The Service.
         service: Key,
-        /// The pods' port.
-        port: u16,
+        /// The ports of the pods.
+        ports: Vec<Port>,
         /// In order of pod name.
         endpoints: Vec<Endpoint>,
+        /// Which of them get a share of the requests and no more.
+        canary: Option<Canary>,
+    },
+    /// Write where a Service of the type LoadBalancer is reached.
+    WriteBalancer {
+        /// The Service.
+        service: Key,
+        /// Addresses of nodes, in order; none for a Service of another type.
+        addresses: Vec<Name>,
     },
     /// Write that a node is lost, or back.
     MarkNode {
@@ -131,6 +208,13 @@ pub enum Action {
     },
     /// Remove an object.
     Delete {
+        /// Which.
+        object: ObjectId,
+        /// A sentence.
+        why: Name,
+    },
+    /// Let go an object that waited for what it owned.
+    Release {
         /// Which.
         object: ObjectId,
         /// A sentence.

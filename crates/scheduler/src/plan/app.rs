@@ -2,7 +2,8 @@
 
 use super::Action;
 use super::draft::{Draft, Outcome};
-use crate::model::{App, AppStatus, Key, Name, ObjectId, OnFailure, Phase, ServiceStatus, Snapshot, Unit};
+use super::pods::u32_of;
+use crate::model::{App, AppStatus, Ending, Job, Key, Name, ObjectId, OnFailure, Phase, ServiceStatus, Snapshot, Unit};
 use crate::names;
 use std::time::Duration;
 
@@ -54,6 +55,10 @@ struct View<'d> {
     kept: Vec<i64>,
     /// What it stands for and is not there, or not its own: a sentence each.
     missing: Vec<String>,
+    /// Its jobs that run once.
+    jobs: Vec<&'d Job>,
+    /// Its jobs that run by the clock, with the runs that are at work.
+    cron: Vec<(String, u32)>,
 }
 
 impl<'d> View<'d> {
@@ -67,7 +72,12 @@ impl<'d> View<'d> {
         });
         let kept = children().filter(|id| id.kind == "ControllerRevision").filter_map(|id| Some(snapshot.revisions.get(&id.key)?.number));
         let missing = app.parts.iter().filter_map(|id| lacks(draft.snapshot, app, id)).collect();
-        View { app, services: deployments.collect(), kept: kept.collect(), missing }
+        let cron = children().filter(|id| id.kind == "CronJob").filter_map(|id| snapshot.cron_jobs.get(&id.key)).map(|cron| {
+            let service = cron.meta.labels.get(names::SERVICE).cloned().unwrap_or_else(|| cron.meta.key.name.to_string());
+            (service, u32_of(cron.status.active.len()))
+        });
+        let jobs = children().filter(|id| id.kind == "Job").filter_map(|id| snapshot.jobs.get(&id.key)).map(|job| &**job);
+        View { app, services: deployments.collect(), kept: kept.collect(), missing, jobs: jobs.collect(), cron: cron.collect() }
     }
 
     fn all(&self, test: impl Fn(&Outcome) -> bool) -> bool {
@@ -100,25 +110,44 @@ impl<'d> View<'d> {
             phase,
             observed: self.app.meta.generation,
             good,
-            services: self.services.iter().map(|(name, _, outcome)| (name.clone(), service(outcome))).collect(),
+            services: self
+                .services
+                .iter()
+                .map(|(name, _, outcome)| (name.clone(), service(outcome)))
+                .chain(self.jobs.iter().map(|job| run(job)))
+                .chain(
+                    self.cron.iter().map(|(name, active)| (name.clone(), ServiceStatus { updated: *active, ..ServiceStatus::default() })),
+                )
+                .collect(),
             message: self.message(phase, back),
             waiting,
         }
     }
 
     fn phase(&self, back: Option<i64>) -> Phase {
-        if self.missing.is_empty() && self.all(|o| o.complete) {
+        // A job at work holds nothing up; one that failed is a failure of the app.
+        let failed = self.failed_job().is_some();
+        if self.missing.is_empty() && self.all(|o| o.complete) && !failed {
             return if self.app.rolled_back.is_some() { Phase::RolledBack } else { Phase::Ready };
         }
-        if self.late().is_some() && back.is_none() { Phase::Failed } else { Phase::Progressing }
+        if (self.late().is_some() || failed) && back.is_none() { Phase::Failed } else { Phase::Progressing }
+    }
+
+    /// Why one of its jobs failed.
+    fn failed_job(&self) -> Option<String> {
+        let ended = |job: &&Job| Some((job.meta.key.name.clone(), job.status.end.clone()?));
+        let mut failed = self.jobs.iter().filter_map(ended).filter(|(_, (ending, _))| *ending == Ending::Failed);
+        failed.next().map(|(name, (_, said))| format!("job {name} failed: {}", said.message))
     }
 
     fn message(&self, phase: Phase, back: Option<i64>) -> String {
-        let failure = self.late().map(|(_, key, outcome)| failure(key, outcome)).unwrap_or_default();
+        let late = self.late().map(|(_, key, outcome)| failure(key, outcome));
+        let failure = late.or_else(|| self.failed_job()).unwrap_or_default();
         match (phase, back, &self.app.rolled_back) {
             (_, Some(to), _) => format!("{failure}: going back to revision {to}"),
             (Phase::RolledBack, _, Some(why)) => format!("rolled back: {why}"),
             (Phase::Failed, ..) => failure,
+            (Phase::Ready, ..) if !self.services.is_empty() && self.all(|o| o.status.asleep) => names::SLEEPS.to_owned(),
             (Phase::Ready, ..) => "all services are ready".to_owned(),
             _ if !self.missing.is_empty() => self.missing.join("; "),
             (_, _, Some(why)) => format!("rolling back: {why}"),
@@ -144,10 +173,27 @@ fn lacks(snapshot: &Snapshot, app: &App, id: &ObjectId) -> Option<String> {
 }
 
 fn failure(key: &Key, outcome: &Outcome) -> String {
+    if let Some(why) = &outcome.worse {
+        return format!("{}: {why}", key.name);
+    }
     let why = outcome.waiting.first().map(|line| format!(" ({line})")).unwrap_or_default();
     format!("{} was not ready in time{why}", key.name)
 }
 
 fn service(outcome: &Outcome) -> ServiceStatus {
-    ServiceStatus { ready: outcome.status.ready, desired: outcome.desired, updated: outcome.status.updated, revision: outcome.revision }
+    let status = &outcome.status;
+    ServiceStatus {
+        ready: status.ready,
+        desired: outcome.desired,
+        updated: status.updated,
+        revision: outcome.revision,
+        asleep: status.asleep,
+    }
+}
+
+/// A job in the words of a service: pods that succeeded, of those that it takes.
+fn run(job: &Job) -> (String, ServiceStatus) {
+    let name = job.meta.labels.get(names::SERVICE).cloned().unwrap_or_else(|| job.meta.key.name.to_string());
+    let desired = job.completions.unwrap_or(1);
+    (name, ServiceStatus { ready: job.status.succeeded, desired, updated: job.status.active, revision: 1, asleep: false })
 }

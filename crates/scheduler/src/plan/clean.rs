@@ -11,9 +11,23 @@ const EVENTS: usize = 500;
 
 pub(super) fn orphan(draft: &mut Draft, id: &ObjectId) {
     let snapshot = draft.snapshot;
-    let Some(meta) = snapshot.meta(id).filter(|meta| snapshot.is_orphan(meta)) else { return };
+    let Some(meta) = snapshot.meta(id) else { return };
     let unit = Unit::Orphan(id.clone());
-    let owner = meta.owner.as_ref().map(|owner| format!("its {} {} is gone", owner.kind, owner.name)).unwrap_or_default();
+    let has_children = snapshot.children(&meta.uid).next().is_some();
+    if meta.foreground && !has_children {
+        let why = "everything that it owned is gone".into();
+        return draft.act(&unit, Action::Release { object: id.clone(), why });
+    }
+    if !snapshot.is_orphan(meta) {
+        return;
+    }
+    let there = meta.owner.as_ref().is_some_and(|owner| snapshot.by_uid(&owner.uid).is_some());
+    // What is deleted from below up waits for what it owns itself.
+    if there && has_children {
+        return;
+    }
+    let what = if there { "being deleted" } else { "gone" };
+    let owner = meta.owner.as_ref().map(|owner| format!("its {} {} is {what}", owner.kind, owner.name)).unwrap_or_default();
     match snapshot.pods.get(&id.key).filter(|_| id.kind == "Pod") {
         Some(pod) => draft.end_pod(&unit, pod, &owner),
         None if meta.deleting => {}

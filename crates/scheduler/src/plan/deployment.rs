@@ -1,9 +1,10 @@
 //! One Deployment: its revisions, their pods and what it says of itself.
 
+use super::canary;
 use super::draft::{Creation, Draft, Outcome, id_of};
 use super::pods::{Group, troubles};
 use super::rollout::{Ask, Have, targets};
-use super::status::{self, LATE, PROVEN, STOPPED, Totals, Turn, UNRESOLVED};
+use super::status::{self, LATE, PROVEN, STOPPED, Totals, Turn, UNRESOLVED, WORSE};
 use super::{Action, NewSet};
 use crate::model::{Deployment, Key, Name, ObjectId, ReplicaSet, Resolution, SetStatus, Template, Unit};
 use sha2::{Digest, Sha256};
@@ -37,13 +38,14 @@ pub(super) fn plan_lone_set(draft: &mut Draft, key: &Key) {
     }
     let status = group.status(set.meta.generation, missing);
     if status != set.status {
-        draft.act(&unit, Action::ChangeSet { set: key.clone(), replicas: set.replicas, revision: set.revision, status });
+        let cause = "".into();
+        draft.act(&unit, Action::ChangeSet { set: key.clone(), replicas: set.replicas, revision: set.revision, cause, status });
     }
 }
 
 fn create(draft: &mut Draft, unit: &Unit, set: &Key, template: &Template, count: u32) {
     if count > 0 {
-        draft.creations.push(Creation { unit: unit.clone(), set: set.clone(), claim: template.need.clone(), count });
+        draft.creations.push(Creation { unit: unit.clone(), set: set.clone(), claim: template.need.clone(), count, indexes: Vec::new() });
     }
 }
 
@@ -67,6 +69,8 @@ struct Turnover<'a> {
     new: Option<Group<'a>>,
     waiting: Vec<String>,
     newest: u64,
+    /// Why the new revision is not to go on.
+    worse: Option<String>,
 }
 
 impl<'a> Turnover<'a> {
@@ -80,8 +84,18 @@ impl<'a> Turnover<'a> {
         let group = |set| Group::new(draft, set, deployment.min_ready);
         let old = sets.into_iter().filter(|set| !matching.is_some_and(|m| std::ptr::eq(m, *set))).map(group).collect();
         let new = matching.map(group);
-        let mut turnover =
-            Turnover { deployment, unit, current: Current::None, unresolved: false, refused: None, old, new, waiting: Vec::new(), newest };
+        let mut turnover = Turnover {
+            deployment,
+            unit,
+            current: Current::None,
+            unresolved: false,
+            refused: None,
+            old,
+            new,
+            waiting: Vec::new(),
+            newest,
+            worse: None,
+        };
         turnover.current = turnover.find_current(draft, matching);
         turnover
     }
@@ -147,20 +161,47 @@ impl<'a> Turnover<'a> {
         self.old.iter().chain(&self.new).for_each(|group| group.count_nodes(&mut on_node));
         let mut totals = Totals::default();
         for (group, target) in self.old.iter_mut().zip(kept) {
-            change_set(draft, &self.unit, group, target, group.set.revision, &mut on_node, &mut totals, false);
+            change_set(draft, &self.unit, group, target, group.set.revision, &mut on_node, &mut totals, None);
         }
         let new_revision = self.bring_new(draft, next, &mut on_node, &mut totals);
+        self.let_sleep(draft);
         self.conclude(draft, &ask, totals, new_revision);
     }
 
-    fn ask(&self, draft: &mut Draft) -> Ask {
+    fn ask(&mut self, draft: &mut Draft) -> Ask {
         let desired = self.deployment.replicas;
         let surge = self.deployment.surge.of(desired, true);
         let unavailable = self.deployment.unavailable.of(desired, false);
         // With neither, a rollout could never move.
         let unavailable = if surge == 0 { unavailable.max(1) } else { unavailable };
-        let hold = self.deployment.paused || self.is_baking(draft);
-        Ask { desired, surge, unavailable, recreate: self.deployment.recreate, hold }
+        let most_new = self.canary(draft);
+        let hold = self.deployment.paused || self.worse.is_some() || (most_new.is_none() && self.is_baking(draft));
+        Ask { desired, surge, unavailable, recreate: self.deployment.recreate, hold, most_new }
+    }
+
+    /// The most pods that a new revision may have while it is tried with a share of the requests; none where it is not, or no longer.
+    fn canary(&mut self, draft: &mut Draft) -> Option<u32> {
+        let moving = self.old.iter().any(|group| group.set.replicas > 0);
+        let first = canary::first(self.deployment).filter(|_| moving && !self.deployment.recreate)?;
+        let Some(new) = &self.new else { return Some(first) };
+        let was = &self.deployment.status;
+        // What was found out stays so for as long as nobody changes anything.
+        let found = &*was.is_progressing.reason == WORSE && was.observed == self.deployment.meta.generation;
+        let known = found.then(|| was.is_progressing.message.to_string());
+        self.worse = known.or_else(|| canary::worse(draft.snapshot, new, &self.old).map(|why| format!("the revision does worse: {why}")));
+        if let Some(at) = new.next_ready_for(self.deployment.bake) {
+            draft.wake(&self.unit, at);
+        }
+        if let Some(why) = &self.worse {
+            self.waiting.push(why.clone());
+            return Some(first);
+        }
+        if canary::has_baked(self.deployment, new, first) {
+            return None;
+        }
+        let (share, bake) = (self.deployment.canary?, self.deployment.bake.as_secs());
+        self.waiting.push(format!("revision {} is tried with {share}% of the requests for {bake} s", new.set.revision));
+        Some(first)
     }
 
     /// Whether the first pods of the revision are watched before the rollout goes on.
@@ -194,16 +235,26 @@ impl<'a> Turnover<'a> {
                 let taken_up = set.revision < self.newest;
                 let revision = if taken_up { self.newest + 1 } else { set.revision };
                 self.newest = revision;
-                change_set(draft, &self.unit, group, next, revision, on_node, totals, true);
+                change_set(draft, &self.unit, group, next, revision, on_node, totals, Some(&self.deployment.cause));
                 taken_up
             }
             _ => false,
         }
     }
 
+    /// Tells the pods whether they may sleep: whose autoscaler asks for 0 pods keeps one, which costs nothing until a request comes.
+    fn let_sleep(&self, draft: &mut Draft<'a>) {
+        let snapshot = draft.snapshot;
+        let scaler = snapshot.scaler_of(&self.deployment.meta.key).and_then(|key| snapshot.scalers.get(&key));
+        let sleep = scaler.filter(|scaler| scaler.min == 0 && !scaler.meta.deleting).map(|scaler| scaler.window.as_secs().max(1));
+        for pod in self.new.iter().chain(&self.old).flat_map(|group| &group.active).filter(|pod| pod.sleep != sleep) {
+            draft.act(&self.unit, Action::LetSleep { pod: pod.meta.key.clone(), after: sleep });
+        }
+    }
+
     fn conclude(mut self, draft: &mut Draft<'a>, ask: &Ask, totals: Totals, new_revision: bool) {
         let floor = ask.desired.saturating_sub(ask.unavailable);
-        let turn = Turn { new_revision, unresolved: self.unresolved, refused: self.refused.as_deref() };
+        let turn = Turn { new_revision, unresolved: self.unresolved, refused: self.refused.as_deref(), worse: self.worse.as_deref() };
         let verdict = status::judge(self.deployment, totals, floor, turn, draft.now);
         if let Some(due) = verdict.due {
             draft.wake(&self.unit, due);
@@ -224,7 +275,8 @@ impl<'a> Turnover<'a> {
         self.explain(draft, totals);
         let outcome = Outcome {
             proven: matches!(&*verdict.status.is_progressing.reason, PROVEN | STOPPED),
-            late: &*verdict.status.is_progressing.reason == LATE,
+            late: matches!(&*verdict.status.is_progressing.reason, LATE | WORSE),
+            worse: self.worse,
             status: verdict.status,
             revision,
             desired: ask.desired,
@@ -244,6 +296,8 @@ impl<'a> Turnover<'a> {
             draft.tell(&self.unit, about, "Ready", false, format!("all {count} pods of revision {} are ready", self.newest.max(1)));
         } else if is == LATE && was != LATE {
             draft.tell(&self.unit, about, "NotReadyInTime", true, verdict.status.is_progressing.message.to_string());
+        } else if is == WORSE && was != WORSE {
+            draft.tell(&self.unit, about, WORSE, true, verdict.status.is_progressing.message.to_string());
         } else if is == UNRESOLVED && verdict.status.is_progressing != self.deployment.status.is_progressing {
             draft.tell(&self.unit, about, UNRESOLVED, true, verdict.status.is_progressing.message.to_string());
         }
@@ -281,21 +335,25 @@ fn change_set<'a>(
     revision: u64,
     on_node: &mut BTreeMap<Name, u32>,
     totals: &mut Totals,
-    is_new: bool,
+    // Why its Deployment was changed last; `None` for an old revision.
+    cause: Option<&Name>,
 ) {
     let set = group.set;
+    let is_new = cause.is_some();
+    let cause = cause.filter(|cause| **cause != set.cause).cloned().unwrap_or_else(|| "".into());
     let why = if is_new { "scaled down" } else { "replaced by a newer revision" };
     let missing = group.bring_to(draft, unit, target, on_node, why);
     create(draft, unit, &set.meta.key, &set.template, missing);
     let generation = set.meta.generation + i64::from(target != set.replicas);
     let status = group.status(generation, missing);
-    if status != set.status || target != set.replicas || revision != set.revision {
-        draft.act(unit, Action::ChangeSet { set: set.meta.key.clone(), replicas: target, revision, status });
+    if status != set.status || target != set.replicas || revision != set.revision || !cause.is_empty() {
+        draft.act(unit, Action::ChangeSet { set: set.meta.key.clone(), replicas: target, revision, cause, status });
     }
     tell_scaled(draft, unit, &set.meta.key, set.replicas, target);
     totals.replicas += status.replicas;
     totals.ready += status.ready;
     totals.available += status.available;
+    totals.asleep += group.asleep();
     totals.updated += if is_new { status.replicas } else { 0 };
 }
 

@@ -8,9 +8,12 @@ use std::time::Duration;
 /// Pods of one workload that need a node.
 pub(super) struct Creation {
     pub unit: Unit,
+    /// The ReplicaSet, or the Job.
     pub set: Key,
     pub claim: Claim,
     pub count: u32,
+    /// The numbers of a Job's pods, where they have numbers: as many as there are pods.
+    pub indexes: Vec<u32>,
 }
 
 /// How a Deployment fares once this plan is carried out, for its App.
@@ -21,8 +24,10 @@ pub(super) struct Outcome {
     pub complete: bool,
     /// Whether its present template was ready as a whole at some time.
     pub proven: bool,
-    /// Whether its deadline passed.
+    /// Whether its deadline passed, or it does worse than the revision before.
     pub late: bool,
+    /// How it does worse: a sentence.
+    pub worse: Option<String>,
     pub on_failure: OnFailure,
     pub waiting: Vec<String>,
 }

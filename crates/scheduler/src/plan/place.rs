@@ -56,14 +56,22 @@ fn place_waiting(draft: &mut Draft, rooms: &mut Rooms, pod: &Pod) {
 fn place_new(draft: &mut Draft, rooms: &mut Rooms, creation: &Creation) {
     let mut spread = count_workload(draft, creation);
     let mut short = None;
-    for _ in 0..creation.count {
+    for nth in 0..creation.count as usize {
         let place = rooms.take(&creation.claim, &mut spread);
         short = place.as_ref().err().cloned().or(short);
-        draft.act(&creation.unit, Action::CreatePod { set: creation.set.clone(), place });
+        let (owner, index) = (creation.set.clone(), creation.indexes.get(nth).copied());
+        draft.act(
+            &creation.unit,
+            match creation.unit {
+                Unit::Job(_) => Action::CreateJobPod { job: owner, index, place },
+                _ => Action::CreatePod { set: owner, place },
+            },
+        );
     }
     if let Some(why) = short {
         let about = match &creation.unit {
             Unit::Deployment(key) => ObjectId { kind: "Deployment", key: key.clone() },
+            Unit::Job(key) => ObjectId { kind: "Job", key: key.clone() },
             _ => ObjectId { kind: "ReplicaSet", key: creation.set.clone() },
         };
         draft.wait(about.clone(), why.to_string());
@@ -74,6 +82,10 @@ fn place_new(draft: &mut Draft, rooms: &mut Rooms, creation: &Creation) {
 /// Where the pods of the same Deployment or ReplicaSet are.
 fn count_workload(draft: &Draft, creation: &Creation) -> Spread {
     let snapshot = draft.snapshot;
+    if let Unit::Job(key) = &creation.unit {
+        let pods = snapshot.jobs.get(key).into_iter().flat_map(|job| snapshot.pods_of(&job.meta.uid));
+        return count(draft, &creation.claim, pods.filter(|pod| !pod.ended));
+    }
     let sets: Vec<_> = match &creation.unit {
         Unit::Deployment(key) => snapshot.deployments.get(key).map(|d| snapshot.sets_of(&d.meta.uid).collect()).unwrap_or_default(),
         Unit::Set(key) => snapshot.sets.get(key).map(|set| vec![&**set]).unwrap_or_default(),
@@ -161,10 +173,11 @@ impl<'a> Rooms<'a> {
                 continue;
             }
             let score = spread.score(room.node, claim);
-            if best.is_none_or(|(known, _)| score < known) {
+            let unused = score.iter().all(|count| *count == 0);
+            if best.as_ref().is_none_or(|(known, _)| score < *known) {
                 best = Some((score, *entry));
             }
-            if score == (0, 0) {
+            if unused {
                 break;
             }
         }
@@ -197,31 +210,31 @@ impl<'a> Rooms<'a> {
 #[derive(Default)]
 struct Spread {
     on_node: BTreeMap<Name, u32>,
-    in_domain: BTreeMap<String, u32>,
+    /// For each label that it is spread over, the pods where the label has a value.
+    in_domain: Vec<BTreeMap<String, u32>>,
 }
 
 impl Spread {
     fn add(&mut self, node: &Node, claim: &Claim) {
         *self.on_node.entry(node.meta.key.name.clone()).or_default() += 1;
-        if let Some(domain) = domain(node, &claim.spread) {
-            *self.in_domain.entry(domain).or_default() += 1;
+        self.in_domain.resize_with(claim.spread.len(), BTreeMap::new);
+        for (label, count) in claim.spread.iter().zip(&mut self.in_domain) {
+            *count.entry(domain(node, label).to_owned()).or_default() += 1;
         }
     }
 
-    /// Pods in the node's domain, then on the node.
-    fn score(&self, node: &Node, claim: &Claim) -> (u32, u32) {
-        let there = domain(node, &claim.spread).and_then(|domain| self.in_domain.get(&domain).copied());
-        (there.unwrap_or(0), self.on_node.get(&node.meta.key.name).copied().unwrap_or(0))
+    /// Pods in the node's domain of each label, then on the node.
+    fn score(&self, node: &Node, claim: &Claim) -> Vec<u32> {
+        let there = |(at, label): (usize, &Name)| self.in_domain.get(at).and_then(|count| count.get(domain(node, label)).copied());
+        let domains = claim.spread.iter().enumerate().map(|one| there(one).unwrap_or(0));
+        domains.chain([self.on_node.get(&node.meta.key.name).copied().unwrap_or(0)]).collect()
     }
 }
 
-/// The value of the label that pods are spread over; a node without it is a domain of its own kind.
-fn domain(node: &Node, spread: &str) -> Option<String> {
-    if spread.is_empty() {
-        return None;
-    }
-    let matching = node.meta.labels.iter().find(|(name, _)| name.as_str() == spread || name.rsplit('/').next() == Some(spread));
-    Some(matching.map(|(_, value)| value.clone()).unwrap_or_default())
+/// The value of a label that pods are spread over; the nodes without it are a domain of their own.
+fn domain<'n>(node: &'n Node, label: &str) -> &'n str {
+    let matching = node.meta.labels.iter().find(|(name, _)| name.as_str() == label || name.rsplit('/').next() == Some(label));
+    matching.map_or("", |(_, value)| value)
 }
 
 /// Why a node takes no new pods at all.

@@ -13,6 +13,8 @@ pub(super) struct Group<'a> {
     pub active: Vec<&'a Pod>,
     /// Pods that ended or whose node is lost, and why they are replaced.
     pub gone: Vec<(&'a Pod, String)>,
+    /// Pods that go as soon as others have taken their places.
+    pub evicted: Vec<&'a Pod>,
     /// Pods on their way out already.
     pub leaving: u32,
     min_ready: Duration,
@@ -21,12 +23,13 @@ pub(super) struct Group<'a> {
 
 impl<'a> Group<'a> {
     pub fn new(draft: &Draft<'a>, set: &'a ReplicaSet, min_ready: Duration) -> Group<'a> {
-        let mut group = Group { set, active: Vec::new(), gone: Vec::new(), leaving: 0, min_ready, now: draft.now };
+        let mut group = Group { set, active: Vec::new(), gone: Vec::new(), evicted: Vec::new(), leaving: 0, min_ready, now: draft.now };
         for pod in draft.snapshot.pods_of(&set.meta.uid) {
             match &pod.node {
                 _ if pod.meta.deleting => group.leaving += 1,
                 _ if pod.ended => group.gone.push((pod, "it ended".to_owned())),
                 Some(node) if draft.snapshot.is_lost(node) => group.gone.push((pod, format!("node {node} is lost"))),
+                _ if pod.evicted => group.evicted.push(pod),
                 _ => group.active.push(pod),
             }
         }
@@ -34,16 +37,25 @@ impl<'a> Group<'a> {
     }
 
     pub fn have(&self) -> Have {
-        let present = self.active.len() + self.gone.len();
+        let present = self.active.len() + self.gone.len() + self.evicted.len();
         Have { replicas: self.set.replicas, available: self.available(), present: u32_of(present) + self.leaving }
     }
 
+    /// The pods that answer requests, or will.
+    fn there(&self) -> impl Iterator<Item = &'a Pod> {
+        self.active.iter().chain(&self.evicted).copied()
+    }
+
     pub fn ready(&self) -> u32 {
-        u32_of(self.active.iter().filter(|pod| pod.ready.is_some()).count())
+        u32_of(self.there().filter(|pod| pod.ready.is_some()).count())
     }
 
     pub fn available(&self) -> u32 {
-        u32_of(self.active.iter().filter(|pod| self.is_available(pod)).count())
+        u32_of(self.there().filter(|pod| self.is_available(pod)).count())
+    }
+
+    pub fn asleep(&self) -> u32 {
+        u32_of(self.there().filter(|pod| pod.asleep).count())
     }
 
     fn is_available(&self, pod: &Pod) -> bool {
@@ -55,9 +67,13 @@ impl<'a> Group<'a> {
         self.active.iter().any(|pod| pod.ready.is_some_and(|since| since + bake <= self.now))
     }
 
+    pub fn was_ready_for(&self, pod: &Pod, long: Duration) -> bool {
+        pod.ready.is_some_and(|since| since + long <= self.now)
+    }
+
     /// When a pod that is ready will have been so for `long`.
     pub fn next_ready_for(&self, long: Duration) -> Option<Duration> {
-        self.active.iter().filter_map(|pod| pod.ready).map(|since| since + long).filter(|at| *at > self.now).min()
+        self.there().filter_map(|pod| pod.ready).map(|since| since + long).filter(|at| *at > self.now).min()
     }
 
     /// Ends what is gone and what is too many; gives how many are missing. Afterwards `active` is what stays.
@@ -66,6 +82,7 @@ impl<'a> Group<'a> {
             draft.end_pod(unit, pod, &why);
             self.leaving += 1;
         }
+        self.replace_evicted(draft, unit, target);
         while u32_of(self.active.len()) > target {
             let Some(victim) = self.victim(on_node) else { break };
             let pod = self.active.swap_remove(victim);
@@ -76,6 +93,19 @@ impl<'a> Group<'a> {
             self.leaving += 1;
         }
         target.saturating_sub(u32_of(self.active.len()))
+    }
+
+    /// Ends the evicted pods that are not needed: those that do not serve, and one for each other that does.
+    fn replace_evicted(&mut self, draft: &mut Draft<'a>, unit: &Unit, target: u32) {
+        let (serving, idle): (Vec<&Pod>, Vec<&Pod>) = self.evicted.iter().partition(|pod| self.is_available(pod));
+        let others = u32_of(self.active.iter().filter(|pod| self.is_available(pod)).count());
+        let needed = target.saturating_sub(others) as usize;
+        let keep = needed.min(serving.len());
+        for pod in serving[keep..].iter().chain(&idle) {
+            draft.end_pod(unit, pod, "evicted");
+            self.leaving += 1;
+        }
+        self.evicted = serving[..keep].to_vec();
     }
 
     /// Not placed, then not ready, then not ready for long enough, then where most of them are together, then the newest.
@@ -89,11 +119,16 @@ impl<'a> Group<'a> {
 
     /// What the ReplicaSet says of itself once `created` more pods are there.
     pub fn status(&self, generation: i64, created: u32) -> SetStatus {
-        SetStatus { observed: generation, replicas: u32_of(self.active.len()) + created, ready: self.ready(), available: self.available() }
+        SetStatus {
+            observed: generation,
+            replicas: u32_of(self.active.len() + self.evicted.len()) + created,
+            ready: self.ready(),
+            available: self.available(),
+        }
     }
 
     pub fn count_nodes(&self, on_node: &mut BTreeMap<Name, u32>) {
-        for node in self.active.iter().filter_map(|pod| pod.node.clone()) {
+        for node in self.there().filter_map(|pod| pod.node.clone()) {
             *on_node.entry(node).or_default() += 1;
         }
     }

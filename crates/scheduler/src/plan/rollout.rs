@@ -10,6 +10,8 @@ pub(super) struct Ask {
     pub recreate: bool,
     /// Nothing moves between revisions: paused, or the first pods are still watched.
     pub hold: bool,
+    /// The most pods that the new revision may have for now.
+    pub most_new: Option<u32>,
 }
 
 /// One revision as it is.
@@ -45,7 +47,22 @@ pub(super) fn targets(ask: &Ask, new: Option<Have>, old: &[Have]) -> (u32, Vec<u
     if rest > 0 {
         return (next, add_to_newest(kept, rest));
     }
-    (next, shrink(ask, new, old, kept))
+    let shrunk = shrink(ask, new, old, kept.clone());
+    match ask.most_new {
+        Some(most) => (next, keep_beside(ask.desired.saturating_sub(most).max(1), shrunk, &kept)),
+        None => (next, shrunk),
+    }
+}
+
+/// Takes back so much of what the old revisions lose that they keep `least` together, the newest first.
+fn keep_beside(least: u32, mut shrunk: Vec<u32>, kept: &[u32]) -> Vec<u32> {
+    let mut missing = least.saturating_sub(shrunk.iter().sum());
+    for (target, before) in shrunk.iter_mut().zip(kept) {
+        let back = missing.min(before - *target);
+        *target += back;
+        missing -= back;
+    }
+    shrunk
 }
 
 fn without_new(desired: u32, mut kept: Vec<u32>) -> Vec<u32> {
@@ -86,7 +103,8 @@ fn grow(ask: &Ask, new: Have, old_total: u32) -> (u32, u32) {
     let room = (ask.desired + ask.surge).saturating_sub(total);
     let unproven = new.replicas.saturating_sub(new.available);
     let trust = (ask.surge + ask.unavailable).max(1).saturating_sub(unproven);
-    let next = ask.desired.min(new.replicas + room.min(trust));
+    let most = ask.most_new.map_or(ask.desired, |most| most.max(new.replicas));
+    let next = ask.desired.min(new.replicas + room.min(trust)).min(most);
     (next, ask.desired.saturating_sub(next.max(new.replicas) + old_total))
 }
 
@@ -122,7 +140,7 @@ mod tests {
     }
 
     fn ask(desired: u32, surge: u32, unavailable: u32) -> Ask {
-        Ask { desired, surge, unavailable, recreate: false, hold: false }
+        Ask { desired, surge, unavailable, recreate: false, hold: false, most_new: None }
     }
 
     #[test]
@@ -159,6 +177,18 @@ mod tests {
         let ask = Ask { hold: true, ..ask(3, 1, 0) };
         assert_eq!(targets(&ask, Some(have(1, 1)), &[have(3, 3)]), (1, vec![3]));
         assert_eq!(targets(&Ask { desired: 5, ..ask }, Some(have(1, 1)), &[have(3, 3)]), (1, vec![4]));
+    }
+
+    #[test]
+    fn a_canary_gets_no_more_than_its_share_and_the_old_keep_the_rest() {
+        let ask = Ask { most_new: Some(1), ..ask(4, 1, 0) };
+        assert_eq!(targets(&ask, Some(have(0, 0)), &[have(4, 4)]), (1, vec![4]));
+        assert_eq!(targets(&ask, Some(have(1, 1)), &[have(4, 4)]), (1, vec![3]));
+        assert_eq!(targets(&ask, Some(have(1, 1)), &[have(3, 3)]), (1, vec![3]));
+        let alone = Ask { desired: 1, ..ask };
+        assert_eq!(targets(&alone, Some(have(1, 1)), &[have(1, 1)]), (1, vec![1]), "one stays beside it");
+        // On the way back the good revision has most pods already.
+        assert_eq!(targets(&ask, Some(have(3, 3)), &[have(1, 1)]), (3, vec![1]));
     }
 
     fn any_have() -> impl Strategy<Value = Have> {

@@ -10,6 +10,7 @@ pub(super) struct Totals {
     pub updated: u32,
     pub ready: u32,
     pub available: u32,
+    pub asleep: u32,
 }
 
 /// What happens to the rollout in this plan.
@@ -21,6 +22,8 @@ pub(super) struct Turn<'a> {
     pub unresolved: bool,
     /// Why its registry did not resolve it: a sentence.
     pub refused: Option<&'a str>,
+    /// How it does worse than the revision before: a sentence.
+    pub worse: Option<&'a str>,
 }
 
 pub(super) struct Verdict {
@@ -47,6 +50,8 @@ pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: T
         (Condition::new("True", STOPPED, "no pods are asked for"), moved, None)
     } else if complete {
         (Condition::new("True", PROVEN, "all pods of the revision are ready"), moved || !proven, None)
+    } else if let Some(why) = turn.worse {
+        (Condition::new("False", WORSE, why), false, None)
     } else if deployment.paused {
         (Condition::new("Unknown", "DeploymentPaused", "the rollout is paused"), false, None)
     } else if proven {
@@ -63,12 +68,15 @@ pub(super) fn judge(deployment: &Deployment, totals: Totals, floor: u32, turn: T
         available: totals.available,
         is_available: availability(totals.available, deployment.replicas, floor),
         is_progressing: progressing,
+        asleep: totals.asleep > 0 && totals.asleep == totals.replicas,
     };
     Verdict { status, progressed, due, complete }
 }
 
 /// The reason of a revision that was ready as a whole.
 pub(super) const PROVEN: &str = "NewReplicaSetAvailable";
+/// The reason of a revision that does worse than the one before.
+pub(super) const WORSE: &str = "CanaryFailed";
 /// The reason of a revision that was never asked for a pod: it has shown nothing yet.
 pub(super) const STOPPED: &str = "Stopped";
 /// The reason of a revision whose image cannot be had.
@@ -79,14 +87,16 @@ pub(super) const LATE: &str = "ProgressDeadlineExceeded";
 fn moving(deployment: &Deployment, moved: bool, turn: Turn<'_>, now: Duration) -> (Condition, bool, Option<Duration>) {
     let was = &deployment.status.is_progressing;
     let started = matches!(&*was.reason, PROVEN | STOPPED | "");
-    let due = deployment.deadline.map(|deadline| deployment.progressed + deadline);
+    // What is watched does not move, and is not late for that.
+    let patience = deployment.deadline.map(|deadline| deadline + deployment.bake);
+    let due = patience.map(|patience| deployment.progressed + patience);
     if !moved && !started && due.is_some_and(|due| due <= now) {
-        let seconds = deployment.deadline.unwrap_or_default().as_secs();
+        let seconds = patience.unwrap_or_default().as_secs();
         let why = turn.refused.map(|why| format!(": {why}")).unwrap_or_default();
         let message = format!("the revision is not ready, and nothing moved for {seconds} s{why}");
         return (Condition::new("False", LATE, &message), false, None);
     }
-    let failed_before = &*was.reason == LATE && deployment.status.observed == deployment.meta.generation;
+    let failed_before = matches!(&*was.reason, LATE | WORSE) && deployment.status.observed == deployment.meta.generation;
     if failed_before && !moved {
         return (was.clone(), false, None);
     }
@@ -101,7 +111,7 @@ fn moving(deployment: &Deployment, moved: bool, turn: Turn<'_>, now: Duration) -
         _ => Condition::new("True", "ReplicaSetUpdated", "a new revision is being rolled out"),
     };
     let stamp = moved || started || failed_before;
-    let due = if stamp { deployment.deadline.map(|deadline| now + deadline) } else { due };
+    let due = if stamp { patience.map(|patience| now + patience) } else { due };
     (going, stamp, due)
 }
 

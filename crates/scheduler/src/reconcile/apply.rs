@@ -1,39 +1,29 @@
 //! Carries a plan out: each unit's actions in one commit, all units at once.
 
+use super::lead::LEADER;
 use super::write::{Fresh, kind_of, reads, writes};
 use super::{AppWriter, CONFLICT, Leader, Written};
+use crate::freeze;
 use crate::model::{Key, ObjectId, Snapshot, Unit};
 use crate::objects::{Error, Object, Objects, Result, Write};
 use crate::plan::{Action, Step};
-use crate::store::{Commit, Guard, Op};
+use crate::store::Guard;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whoever put this key last leads.
-const LEADER: &str = "/leader";
 /// Writes of one commit, with room for guards.
 const WRITES: usize = 100;
 /// Bytes of one commit, with room for what the store adds.
 const BYTES: usize = 1_000_000;
 
-/// Becomes the leader; every later commit must hold this guard.
-pub async fn take_lead(objects: &Objects) -> Result<Guard> {
-    let value = uuid::Uuid::new_v4().to_string().into();
-    let put = Op::Put { key: LEADER.to_owned(), value, lease: None };
-    match objects.store().commit(Vec::new(), vec![put]).await? {
-        Commit::Done(revision) => Ok(Guard::Modified(LEADER.to_owned(), revision)),
-        Commit::Conflict(key) => Err(Error::GuardFailed { key }),
-    }
-}
-
 /// What it takes to carry out a plan, without the loop's own state.
 pub(super) struct Hands {
     pub objects: Objects,
     pub apps: Arc<dyn AppWriter>,
-    /// Holds while nobody else leads.
-    pub guard: Guard,
+    /// Hold while nobody else leads, and nothing is frozen.
+    pub guards: Vec<Guard>,
 }
 
 /// What came of one unit.
@@ -50,6 +40,7 @@ impl Leader {
         for Step { unit, action } in steps {
             match action {
                 Action::Resolve { deployment, typed, image } => self.ask((deployment, typed), image),
+                Action::Advise { scaler, advice } => drop(self.snapshot.advice.insert(scaler, Arc::new(advice))),
                 action => units.entry(unit).or_default().push(action),
             }
         }
@@ -77,6 +68,8 @@ impl Leader {
                 self.again(unit, now + CONFLICT);
                 Ok(())
             }
+            // What the plan wants is planned again when it thaws.
+            Err(Error::GuardFailed { key }) if key == freeze::KEY => Ok(()),
             Err(Error::GuardFailed { key }) if key != LEADER => {
                 self.again(unit, now + CONFLICT);
                 Ok(())
@@ -104,6 +97,10 @@ impl Hands {
     }
 
     async fn carry_out(&self, snapshot: &Snapshot, actions: Vec<Action>, applied: &mut Applied) -> Result<()> {
+        // What the API writes for us is not guarded by the keys, so they are looked at before.
+        if actions.iter().any(|action| matches!(action, Action::RollBack { .. } | Action::Remake { .. })) {
+            self.objects.commit(self.guards.iter().cloned().map(Write::Guard).collect()).await?;
+        }
         for action in &actions {
             if let Action::RollBack { app, generation, to, why } = action {
                 self.roll_back(app, *generation, *to, why).await?;
@@ -118,7 +115,7 @@ impl Hands {
         let all = build(&actions, found, snapshot)?;
         for writes in split(all) {
             let removed = removals(&writes);
-            let guarded = std::iter::once(Write::Guard(self.guard.clone())).chain(writes).collect();
+            let guarded = self.guards.iter().cloned().map(Write::Guard).chain(writes).collect();
             let written = self.objects.commit(guarded).await?;
             applied.written.extend(written);
             applied.removed.extend(removed);

@@ -1,6 +1,12 @@
 //! The objects that the loop makes and the statuses that it writes, in Kubernetes' shape.
 
-use crate::model::{AppStatus, Condition, DeploymentStatus, Endpoint, Key, Name, NodeReady, ObjectId, SetStatus, canonical};
+mod job;
+mod scale;
+
+pub use job::{new_job, new_job_pod, write_cron, write_job};
+pub use scale::write_scaler;
+
+use crate::model::{AppStatus, Condition, DeploymentStatus, Endpoint, Key, Name, NodeReady, ObjectId, Port, SetStatus};
 use crate::names;
 use crate::objects::Object;
 use crate::plan::NewSet;
@@ -83,10 +89,14 @@ pub fn of_set(status: &SetStatus) -> Value {
 pub fn write_deployment(object: &mut Object, status: &DeploymentStatus, progressed: bool, now: Timestamp) {
     let available = Said { kind: "Available", condition: status.is_available.clone() };
     let progressing = Said { kind: "Progressing", condition: status.is_progressing.clone() };
-    let conditions = json!([
+    let mut conditions = vec![
         condition(&available, find(object, "Available"), false, now),
         condition(&progressing, find(object, "Progressing"), progressed, now),
-    ]);
+    ];
+    if status.asleep {
+        let asleep = Said { kind: "Asleep", condition: Condition::new("True", "ScaledToZero", names::SLEEPS) };
+        conditions.push(condition(&asleep, find(object, "Asleep"), false, now));
+    }
     object.set_status(json!({
         "observedGeneration": status.observed, "replicas": status.replicas, "updatedReplicas": status.updated,
         "readyReplicas": status.ready, "availableReplicas": status.available,
@@ -100,6 +110,13 @@ pub fn write_app(object: &mut Object, status: &AppStatus, now: Timestamp) {
         .services
         .iter()
         .map(|(name, s)| (name.clone(), json!({"ready": s.ready, "desired": s.desired, "updated": s.updated, "revision": s.revision})))
+        .map(|(name, mut value): (String, Value)| {
+            // A word that most services have no use for.
+            if status.services[&name].asleep {
+                value["asleep"] = json!(true);
+            }
+            (name, value)
+        })
         .collect();
     let ready = if matches!(phase, "Ready" | "RolledBack") { "True" } else { "False" };
     let said = Said { kind: "Ready", condition: Condition::new(ready, phase, &status.message) };
@@ -114,32 +131,20 @@ pub fn write_app(object: &mut Object, status: &AppStatus, now: Timestamp) {
     object.set_status(value);
 }
 
-/// A revision of a Deployment: its template with the image exact, kept beside the template as typed.
+/// A revision of a Deployment: its template as typed, so that clients which compare the two find them alike, with the exact image beside it.
 pub fn new_set(deployment: &Object, set: &NewSet) -> Object {
     let spec = deployment.spec();
-    let typed = &spec["template"];
-    let mut template = typed.clone();
-    let typed_image = typed.pointer("/spec/containers/0/image").cloned().unwrap_or_default();
+    let mut template = spec["template"].clone();
     entry(&mut template, "metadata", "labels")[names::TEMPLATE_HASH] = json!(&*set.hash);
-    let annotations = entry(&mut template, "metadata", "annotations");
-    if annotations.get(names::TYPED_IMAGE).is_none() {
-        annotations[names::TYPED_IMAGE] = typed_image.clone();
-    }
-    let shown_image = annotations[names::TYPED_IMAGE].clone();
-    if let Some(image) = template.pointer_mut("/spec/containers/0/image") {
-        *image = json!(&*set.image);
-    }
     let mut selector = spec["selector"].clone();
     if let Some(labels) = selector.get_mut("matchLabels").and_then(Value::as_object_mut) {
         labels.insert(names::TEMPLATE_HASH.to_owned(), json!(&*set.hash));
     }
-    Object(json!({
+    let mut object = Object(json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
         "metadata": {
             "name": &*set.set.name, "namespace": &*set.set.namespace, "labels": template["metadata"]["labels"],
-            "annotations": {
-                names::REVISION: set.revision.to_string(), names::TYPED_TEMPLATE: canonical(typed), names::TYPED_IMAGE: shown_image,
-            },
+            "annotations": { names::REVISION: set.revision.to_string(), names::EXACT_IMAGE: &*set.image },
             "ownerReferences": [deployment.controller_reference()],
         },
         "spec": {
@@ -147,7 +152,11 @@ pub fn new_set(deployment: &Object, set: &NewSet) -> Object {
             "selector": selector, "template": template,
         },
         "status": of_set(&set.status),
-    }))
+    }));
+    if let Some(cause) = deployment.annotation(names::CHANGE_CAUSE) {
+        object.set_annotation(names::CHANGE_CAUSE, cause);
+    }
+    object
 }
 
 /// `value[outer][inner]`, made where it is not there.
@@ -159,9 +168,22 @@ fn entry<'a>(value: &'a mut Value, outer: &str, inner: &str) -> &'a mut Value {
     entry
 }
 
+/// Puts the exact image in the place of the one that was typed, which is remembered in an annotation.
+fn pin(template: &mut Value, exact: &str) {
+    let Some(image) = template.pointer_mut("/spec/containers/0/image") else { return };
+    let typed = std::mem::replace(image, json!(exact));
+    let remembered = &mut entry(template, "metadata", "annotations")[names::TYPED_IMAGE];
+    if remembered.is_null() {
+        *remembered = typed;
+    }
+}
+
 pub fn new_pod(set: &Object, name: &str, place: Result<&str, &str>, now: Timestamp) -> Object {
-    let template = &set.spec()["template"];
-    let mut spec = template["spec"].clone();
+    let mut template = set.spec()["template"].clone();
+    if let Some(exact) = set.annotation(names::EXACT_IMAGE) {
+        pin(&mut template, exact);
+    }
+    let mut spec = template["spec"].take();
     if let Ok(node) = place {
         spec["nodeName"] = json!(node);
     }
@@ -179,7 +201,7 @@ pub fn new_pod(set: &Object, name: &str, place: Result<&str, &str>, now: Timesta
     pod
 }
 
-pub fn endpoints(endpoints: &[Endpoint], port: u16) -> Value {
+pub fn endpoints(endpoints: &[Endpoint], ports: &[Port]) -> Value {
     let one = |endpoint: &Endpoint| {
         json!({
             "addresses": [&*endpoint.address], "nodeName": &*endpoint.node,
@@ -187,7 +209,22 @@ pub fn endpoints(endpoints: &[Endpoint], port: u16) -> Value {
             "targetRef": {"kind": "Pod", "name": &*endpoint.pod, "uid": &*endpoint.uid},
         })
     };
-    json!({"endpoints": endpoints.iter().map(one).collect::<Vec<_>>(), "ports": [{"name": "http", "port": port, "protocol": "TCP"}]})
+    // Clients find a Service's port in the slice by its name.
+    let port = |port: &Port| {
+        let mut value = json!({"name": &*port.name, "port": port.number, "protocol": "TCP"});
+        if port.bare {
+            value["appProtocol"] = json!(names::TCP);
+        }
+        value
+    };
+    json!({"endpoints": endpoints.iter().map(one).collect::<Vec<_>>(), "ports": ports.iter().map(port).collect::<Vec<_>>()})
+}
+
+/// Says where a Service is reached.
+pub fn write_balancer(service: &mut Object, addresses: &[Name]) {
+    let one = |address: &Name| json!({"ip": &**address, "ipMode": "Proxy"});
+    let ingress: Vec<Value> = addresses.iter().map(one).collect();
+    service.set_status(if ingress.is_empty() { json!({"loadBalancer": {}}) } else { json!({"loadBalancer": {"ingress": ingress}}) });
 }
 
 pub fn new_slice(service: &Key, uid: &str, body: Value) -> Object {

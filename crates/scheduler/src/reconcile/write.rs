@@ -1,10 +1,12 @@
 //! Actions to writes: the objects as they are, changed as the plan says. Pure; the shell reads before and commits after.
 
+use crate::api::defaults;
 use crate::kinds::{self, KINDS, Kind};
 use crate::model::{Key, LEASES, ObjectId, Snapshot};
 use crate::names;
 use crate::objects::{Object, Write};
 use crate::plan::{Action, NewSet};
+use crate::routes::Canary;
 use crate::store::Guard;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,15 +55,26 @@ fn reads_of(action: &Action, snapshot: &Snapshot) -> Vec<ObjectId> {
         Action::ChangeSet { set, .. } => vec![id(&kinds::REPLICA_SET, set)],
         // A set that this very commit makes is not there to be read.
         Action::CreatePod { set, .. } => snapshot.sets.contains_key(set).then(|| id(&kinds::REPLICA_SET, set)).into_iter().collect(),
-        Action::BindPod { pod, .. } | Action::ExplainPod { pod, .. } | Action::DeletePod { pod, .. } => vec![id(&kinds::POD, pod)],
+        Action::Scale { deployment, .. } => vec![id(&kinds::DEPLOYMENT, deployment)],
+        Action::WriteScaler { scaler, .. } => vec![id(&kinds::HPA, scaler)],
+        Action::CreateJobPod { job, .. } => vec![id(&kinds::JOB, job)],
+        Action::WriteJob { job, counted, .. } => {
+            std::iter::once(id(&kinds::JOB, job)).chain(counted.iter().map(|pod| id(&kinds::POD, pod))).collect()
+        }
+        Action::CreateJob { cron, .. } | Action::WriteCronJob { cron, .. } => vec![id(&kinds::CRON_JOB, cron)],
+        Action::BindPod { pod, .. } | Action::ExplainPod { pod, .. } | Action::LetSleep { pod, .. } | Action::DeletePod { pod, .. } => {
+            vec![id(&kinds::POD, pod)]
+        }
         Action::WriteDeployment { deployment, .. } => vec![id(&kinds::DEPLOYMENT, deployment)],
         Action::WriteApp { app, .. } => vec![id(&kinds::APP, app)],
         Action::WriteEndpoints { service, .. } => {
             snapshot.slices.contains_key(service).then(|| id(&kinds::ENDPOINT_SLICE, service)).into_iter().collect()
         }
+        Action::WriteBalancer { service, .. } => vec![id(&kinds::SERVICE, service)],
         Action::MarkNode { node, .. } => vec![node_id(node)],
+        Action::Release { object, .. } => vec![object.clone()],
         Action::Delete { object, .. } => owner_of(object, snapshot).into_iter().collect(),
-        Action::Resolve { .. } | Action::RollBack { .. } | Action::Remake { .. } => Vec::new(),
+        Action::Advise { .. } | Action::Resolve { .. } | Action::RollBack { .. } | Action::Remake { .. } => Vec::new(),
         Action::FinishPod { .. } | Action::Tell { .. } => Vec::new(),
     }
 }
@@ -103,13 +116,29 @@ impl Batch<'_, '_> {
         let now = self.fresh.now;
         match action {
             Action::CreateSet(set) => self.create_set(set)?,
-            Action::ChangeSet { set, replicas, revision, status } => {
+            Action::ChangeSet { set, replicas, revision, cause, status } => {
                 let object = self.change(id(&kinds::REPLICA_SET, set))?;
                 object.0["spec"]["replicas"] = json!(replicas);
                 object.set_annotation(names::REVISION, &revision.to_string());
+                if !cause.is_empty() {
+                    object.set_annotation(names::CHANGE_CAUSE, cause);
+                }
                 object.set_status(status::of_set(status));
             }
             Action::CreatePod { set, place } => self.create_pod(set, place.as_deref().map_err(|why| &**why))?,
+            Action::Scale { deployment, replicas } => {
+                self.change(id(&kinds::DEPLOYMENT, deployment))?.0["spec"]["replicas"] = json!(replicas);
+            }
+            Action::WriteScaler { scaler, status } => status::write_scaler(self.change(id(&kinds::HPA, scaler))?, status, now),
+            Action::CreateJobPod { job, index, place } => self.create_job_pod(job, *index, place.as_deref().map_err(|why| &**why))?,
+            Action::WriteJob { job, status, counted } => {
+                status::write_job(self.change(id(&kinds::JOB, job))?, status, now);
+                for pod in counted {
+                    self.change(id(&kinds::POD, pod))?.set_annotation(names::COUNTED, "true");
+                }
+            }
+            Action::CreateJob { cron, job, tick } => self.create_job(cron, job, *tick)?,
+            Action::WriteCronJob { cron, status } => status::write_cron(self.change(id(&kinds::CRON_JOB, cron))?, status),
             Action::BindPod { pod, node } => {
                 let object = self.change(id(&kinds::POD, pod))?;
                 object.0["spec"]["nodeName"] = json!(&**node);
@@ -118,6 +147,13 @@ impl Batch<'_, '_> {
             Action::ExplainPod { pod, why } => {
                 let object = self.change(id(&kinds::POD, pod))?;
                 status::set_condition(object, status::scheduled(Err(why)), now);
+            }
+            Action::LetSleep { pod, after } => {
+                let object = self.change(id(&kinds::POD, pod))?;
+                match after {
+                    Some(seconds) => object.set_annotation(names::SLEEP, &seconds.to_string()),
+                    None => object.remove_annotation(names::SLEEP),
+                }
             }
             Action::DeletePod { pod, .. } => {
                 let object = self.change(id(&kinds::POD, pod))?;
@@ -131,10 +167,10 @@ impl Batch<'_, '_> {
                 status::write_deployment(object, status, *progressed, now);
             }
             Action::WriteApp { app, status } => status::write_app(self.change(id(&kinds::APP, app))?, status, now),
-            Action::WriteEndpoints { service, port, endpoints } => {
-                let body = status::endpoints(endpoints, *port);
-                self.write_slice(service, body)?;
+            Action::WriteEndpoints { service, ports, endpoints, canary } => {
+                self.write_slice(service, status::endpoints(endpoints, ports), canary.as_ref())?;
             }
+            Action::WriteBalancer { service, addresses } => status::write_balancer(self.change(id(&kinds::SERVICE, service))?, addresses),
             Action::MarkNode { node, ready, lease, why } => {
                 let object = self.change(node_id(node))?;
                 status::set_condition(object, status::node_ready(*ready, why), now);
@@ -142,9 +178,10 @@ impl Batch<'_, '_> {
             }
             Action::FinishPod { pod, .. } => self.delete(&id(&kinds::POD, pod))?,
             Action::Delete { object, .. } => self.delete(object)?,
+            Action::Release { object, .. } => self.release(object)?,
             Action::Tell { about, reason, message, warning, name } => self.tell(about, reason, message, *warning, name.as_deref()),
             // Not commits of their own: the shell sees to them.
-            Action::Resolve { .. } | Action::RollBack { .. } | Action::Remake { .. } => {}
+            Action::Advise { .. } | Action::Resolve { .. } | Action::RollBack { .. } | Action::Remake { .. } => {}
         }
         Ok(())
     }
@@ -185,16 +222,47 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    fn write_slice(&mut self, service: &Key, body: Value) -> Result<(), Stale> {
+    fn create_job_pod(&mut self, job: &Key, index: Option<u32>, place: Result<&str, &str>) -> Result<(), Stale> {
+        let owner = self.change(id(&kinds::JOB, job))?.clone();
+        let suffix = (self.fresh.suffix)();
+        let name = match index {
+            Some(index) => format!("{}-{index}-{suffix}", job.name),
+            None => format!("{}-{suffix}", job.name),
+        };
+        let mut pod = status::new_job_pod(&owner, &name, index, place, self.fresh.now);
+        pod.stamp_new(&(self.fresh.uid)(), self.fresh.now);
+        self.made.push(pod);
+        Ok(())
+    }
+
+    /// In one commit with the CronJob's status, which must still be the one that the tick was decided on.
+    fn create_job(&mut self, cron: &Key, job: &Key, tick: i64) -> Result<(), Stale> {
+        let owner = self.change(id(&kinds::CRON_JOB, cron))?.clone();
+        let mut object = status::new_job(&owner, &job.name, tick);
+        object.stamp_new(&(self.fresh.uid)(), self.fresh.now);
+        defaults::fill(&kinds::JOB, &mut object.0);
+        self.made.push(object);
+        Ok(())
+    }
+
+    fn write_slice(&mut self, service: &Key, body: Value, canary: Option<&Canary>) -> Result<(), Stale> {
+        let share = |object: &mut Object| match canary {
+            Some(canary) => object.set_annotation(names::CANARY, &canary.to_string()),
+            None => object.remove_annotation(names::CANARY),
+        };
         let slice = id(&kinds::ENDPOINT_SLICE, service);
         if self.snapshot.slices.contains_key(service) {
             let object = self.change(slice)?;
             object.0["endpoints"] = body["endpoints"].clone();
             object.0["ports"] = body["ports"].clone();
+            share(object);
             return Ok(());
         }
         let owner = self.snapshot.services.get(service).ok_or(Stale(slice))?;
         let mut object = status::new_slice(service, &owner.meta.uid, body);
+        if canary.is_some() {
+            share(&mut object);
+        }
         object.stamp_new(&(self.fresh.uid)(), self.fresh.now);
         self.made.push(object);
         Ok(())
@@ -203,8 +271,8 @@ impl Batch<'_, '_> {
     fn delete(&mut self, object: &ObjectId) -> Result<(), Stale> {
         let (meta, kind) = self.snapshot.meta(object).zip(kind_of(object)).ok_or_else(|| Stale(object.clone()))?;
         if let Some(owner) = owner_of(object, self.snapshot) {
-            let there = self.found.get(&owner).map(Object::uid);
-            if there.is_some() && there == meta.owner.as_ref().map(|owner| &*owner.uid) {
+            let there = self.found.get(&owner).filter(|owner| owner.deletion_timestamp().is_none());
+            if there.is_some() && there.map(Object::uid) == meta.owner.as_ref().map(|owner| &*owner.uid) {
                 return Err(Stale(owner));
             }
         }
@@ -212,6 +280,19 @@ impl Batch<'_, '_> {
         let resource_version = Some(meta.version);
         self.rest.push(Write::Delete { kind, namespace: namespace.to_string(), name: name.to_string(), resource_version });
         Ok(())
+    }
+
+    /// Takes the finalizer away; the last one lets the object go.
+    fn release(&mut self, id: &ObjectId) -> Result<(), Stale> {
+        let object = self.change(id.clone())?;
+        if let Some(finalizers) = object.metadata_mut().get_mut("finalizers").and_then(Value::as_array_mut) {
+            finalizers.retain(|finalizer| finalizer != names::FOREGROUND);
+        }
+        if object.finalizers().next().is_some() {
+            return Ok(());
+        }
+        self.changed.remove(id);
+        self.delete(id)
     }
 
     fn tell(&mut self, about: &ObjectId, reason: &str, message: &str, warning: bool, name: Option<&str>) {

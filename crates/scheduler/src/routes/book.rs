@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::{Claims, Endpoint, Key, Pods, Route};
+use super::{Canary, Claims, Endpoint, Front, Key, LONGEST, MOST_OF_ALL, MOST_OF_ONE, Place, Pods, Route};
 
 /// What the objects say, indexed so that a change costs what it touches and not what there is.
 ///
@@ -12,9 +12,12 @@ use super::{Claims, Endpoint, Key, Pods, Route};
 #[derive(Debug, Default)]
 pub struct Book {
     ingresses: HashMap<Key, Claims>,
+    /// How many claims they have together.
+    claimed: usize,
     hosts: HashMap<Arc<str>, Vec<Key>>,
     apps: HashMap<Key, Vec<Key>>,
-    services: HashMap<Key, Arc<str>>,
+    services: HashMap<Key, Front>,
+    on_nodes: BTreeSet<Key>,
     slices: HashMap<Key, Pods>,
     slices_of: HashMap<Key, Vec<Key>>,
     services_of: HashMap<Arc<str>, Vec<Key>>,
@@ -30,15 +33,19 @@ pub struct Changes {
     pub apps: BTreeSet<Key>,
     /// Services whose pods to ask for again.
     pub services: BTreeSet<Key>,
+    /// Whether to ask for the ports of nodes again.
+    pub openings: bool,
 }
 
 /// What is behind a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
-    /// The App it belongs to; empty without one.
-    pub app: Arc<str>,
+    /// What the Service says.
+    pub front: Front,
     /// Pods that may get requests now, in order of their UIDs.
     pub endpoints: Vec<Endpoint>,
+    /// Which of them get a share of the requests and no more.
+    pub canary: Option<Canary>,
 }
 
 impl Book {
@@ -47,12 +54,27 @@ impl Book {
         std::mem::take(&mut self.changes)
     }
 
+    /// Why an Ingress cannot be taken in as it is now: a sentence. The API lets nothing of the kind in, but a gateway has to stand whatever comes.
+    pub fn refuses(&self, key: &Key, claims: &Claims) -> Option<String> {
+        let (asked, had) = (claims.claims.len(), self.ingresses.get(key).map_or(0, |before| before.claims.len()));
+        let long = |claim: &&super::Claim| claim.route.path.len() > LONGEST || claim.host.len() > MOST_OF_HOST;
+        if asked > MOST_OF_ONE {
+            return Some(format!("it has {asked} routes, and one Ingress has {MOST_OF_ONE} at most"));
+        }
+        if self.claimed - had + asked > MOST_OF_ALL {
+            return Some(format!("there are {} routes already, and a gateway holds {MOST_OF_ALL} at most", self.claimed));
+        }
+        claims.claims.iter().find(long).map(|_| format!("a path has {LONGEST} bytes at most, and a host {MOST_OF_HOST}"))
+    }
+
     /// An Ingress as it is now; `None` when it is gone.
     pub fn ingress(&mut self, key: Key, claims: Option<Claims>) {
         if self.ingresses.get(&key) == claims.as_ref() {
             return;
         }
+        self.claimed += claims.as_ref().map_or(0, |claims| claims.claims.len());
         if let Some(before) = self.ingresses.remove(&key) {
+            self.claimed -= before.claims.len();
             self.note_claims(&key, &before);
             hosts_of(&before).for_each(|host| unlink(&mut self.hosts, host, &key));
             app_of(&key, &before).iter().for_each(|app| unlink(&mut self.apps, app, &key));
@@ -69,16 +91,29 @@ impl Book {
         self.changes.apps.extend(app_of(key, claims));
     }
 
-    /// A Service as it is now, with the name of its App or an empty one; `None` when it is gone.
-    pub fn service(&mut self, key: Key, app: Option<Arc<str>>) {
-        if self.services.get(&key) == app.as_ref() {
+    /// A Service as it is now; `None` when it is gone.
+    pub fn service(&mut self, key: Key, front: Option<Front>) {
+        if self.services.get(&key) == front.as_ref() {
             return;
         }
         self.changes.services.insert(key.clone());
-        match app {
-            Some(app) => drop(self.services.insert(key, app)),
+        let is_there = front.as_ref().is_some_and(|front| front.place.is_some());
+        let was_there = if is_there { !self.on_nodes.insert(key.clone()) } else { self.on_nodes.remove(&key) };
+        self.changes.openings |= is_there || was_there;
+        match front {
+            Some(front) => drop(self.services.insert(key, front)),
             None => drop(self.services.remove(&key)),
         }
+    }
+
+    /// The Services that are reached on nodes.
+    pub(super) fn on_nodes(&self) -> impl Iterator<Item = (&Key, &Place)> {
+        self.on_nodes.iter().filter_map(|key| Some((key, self.services.get(key)?.place.as_deref()?)))
+    }
+
+    /// The EndpointSlices of a Service.
+    pub(super) fn slices_of(&self, service: &Key) -> impl Iterator<Item = &Pods> {
+        self.slices_of.get(service).into_iter().flatten().filter_map(|key| self.slices.get(key))
     }
 
     /// An EndpointSlice as it is now; `None` when it is gone, or names no Service.
@@ -93,9 +128,11 @@ impl Book {
                     unlink(&mut self.services_of, pod, &before.service);
                 }
             }
+            self.changes.openings |= !before.bare.is_empty() && self.on_nodes.contains(&before.service);
             self.changes.services.insert(before.service);
         }
         let Some(pods) = pods else { return };
+        self.changes.openings |= !pods.bare.is_empty() && self.on_nodes.contains(&pods.service);
         link(&mut self.slices_of, &pods.service, &key);
         pods.endpoints.iter().for_each(|endpoint| link(&mut self.services_of, &endpoint.pod, &pods.service));
         self.changes.services.insert(pods.service.clone());
@@ -103,8 +140,7 @@ impl Book {
     }
 
     fn lists(&self, service: &Key, pod: &str) -> bool {
-        let mut slices = self.slices_of.get(service).into_iter().flatten().filter_map(|key| self.slices.get(key));
-        slices.any(|slice| slice.endpoints.iter().any(|endpoint| *endpoint.pod == *pod))
+        self.slices_of(service).any(|slice| slice.endpoints.iter().any(|endpoint| *endpoint.pod == *pod))
     }
 
     /// A pod is to be asked in another way: its Services are touched.
@@ -154,14 +190,17 @@ impl Book {
 
     /// What is behind a Service; `None` where there is no such Service.
     pub fn backend(&self, service: &Key) -> Option<Backend> {
-        let app = self.services.get(service)?.clone();
-        let slices = self.slices_of.get(service).into_iter().flatten().filter_map(|key| self.slices.get(key));
-        let mut endpoints: Vec<_> = slices.flat_map(|slice| slice.endpoints.iter().cloned()).collect();
+        let front = self.services.get(service)?.clone();
+        let mut endpoints: Vec<_> = self.slices_of(service).flat_map(|slice| slice.endpoints.iter().cloned()).collect();
         endpoints.sort();
         endpoints.dedup_by(|a, b| a.pod == b.pod);
-        Some(Backend { app, endpoints })
+        let canary = self.slices_of(service).find_map(|slice| slice.canary.clone());
+        Some(Backend { front, endpoints, canary })
     }
 }
+
+/// Bytes of a host.
+const MOST_OF_HOST: usize = 255;
 
 fn hosts_of(claims: &Claims) -> impl Iterator<Item = &Arc<str>> {
     claims.claims.iter().map(|claim| &claim.host)

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend};
 
-use super::{Claim, Claims, Endpoint, Key, Pods, Route, normal_host, normal_path};
+use super::{Canary, Claim, Claims, Endpoint, Front, Key, NodePort, Place, Pods, Route, normal_host, normal_path};
 use crate::names;
 
 /// Of ten thousand routes nearly all have this path.
@@ -35,8 +36,48 @@ impl Pods {
     pub fn of(slice: &EndpointSlice) -> Option<Pods> {
         let service = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
         let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
-        Some(Pods { service: Key::new(namespace, service), endpoints: ready_endpoints(slice).collect() })
+        let canary = slice.metadata.annotations.as_ref().and_then(|all| Canary::parse(all.get(names::CANARY)?));
+        let listens = slice.ports.iter().flatten().filter(|port| port.app_protocol.as_deref() == Some(names::TCP));
+        let bare = listens.filter_map(|port| Some((port.name.as_deref().unwrap_or_default().into(), u16::try_from(port.port?).ok()?)));
+        Some(Pods { service: Key::new(namespace, service), endpoints: ready_endpoints(slice).collect(), canary, bare: bare.collect() })
     }
+}
+
+impl From<&Service> for Front {
+    fn from(service: &Service) -> Front {
+        let meta = &service.metadata;
+        let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name)).map_or("", String::as_str);
+        let app = meta.labels.as_ref().and_then(|labels| labels.get(names::APP)).map_or("", String::as_str);
+        let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+        let callers = annotation(names::CALLERS).split(',').map(str::trim).filter(|name| !name.is_empty());
+        Front {
+            app: app.into(),
+            ports: ports.iter().filter_map(|port| u16::try_from(port.port).ok()).collect(),
+            callers: callers.map(Box::from).collect(),
+            place: place(service, ports).map(Box::new),
+        }
+    }
+}
+
+/// None where it is not reached on nodes.
+fn place(service: &Service, ports: &[ServicePort]) -> Option<Place> {
+    let balanced = match service.spec.as_ref()?.type_.as_deref()? {
+        "NodePort" => false,
+        "LoadBalancer" => true,
+        _ => return None,
+    };
+    let meta = &service.metadata;
+    let port = |port: &ServicePort, number: Option<i32>, given| {
+        let number = u16::try_from(number?).ok().filter(|number| *number > 0)?;
+        Some(NodePort { name: port.name.as_deref().unwrap_or_default().into(), number, given })
+    };
+    let given = ports.iter().filter_map(|one| port(one, one.node_port, true));
+    let own = ports.iter().filter(|_| balanced).filter_map(|one| port(one, Some(one.port), false));
+    Some(Place {
+        uid: meta.uid.as_deref().unwrap_or_default().into(),
+        born: meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+        ports: given.chain(own).collect(),
+    })
 }
 
 /// None where it does not lead to a Service.

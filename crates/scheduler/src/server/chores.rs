@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kinds::EVENT;
 use crate::objects::{self, Object, Objects, Write};
+use crate::reconcile::Leading;
 
 use super::prune;
 
@@ -26,7 +27,7 @@ const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
 const BATCH: usize = 100;
 
 /// Runs until `stop`.
-pub(super) async fn run(objects: Objects, blobs: Blobs, stop: CancellationToken) {
+pub(super) async fn run(objects: Objects, blobs: Blobs, leading: Leading, stop: CancellationToken) {
     let mut ticks = interval(OFTEN);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick comes at once, when there is nothing to do yet.
@@ -39,13 +40,19 @@ pub(super) async fn run(objects: Objects, blobs: Blobs, stop: CancellationToken)
             _ = ticks.tick() => {}
         }
         count += 1;
-        if let Err(error) = turn(&objects, &mut noted).await {
+        // Of several servers one is enough for what they share.
+        if leading.is_set()
+            && let Err(error) = turn(&objects, &mut noted).await
+        {
             tracing::warn!(%error, "the store cannot be tidied up; trying again in a minute");
         }
-        if let Err(error) = forget_events(&objects, Timestamp::now()).await {
+        if leading.is_set()
+            && let Err(error) = forget_events(&objects, Timestamp::now()).await
+        {
             tracing::warn!(%error, "old Events cannot be forgotten; trying again in a minute");
         }
         if count.is_multiple_of(PRUNE_EVERY)
+            && (leading.is_set() || !blobs.is_shared())
             && let Err(error) = prune::now_and_then(&objects, &blobs).await
         {
             tracing::warn!(error, "the registry cannot be tidied up; trying again in an hour");

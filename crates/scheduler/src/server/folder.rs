@@ -29,6 +29,11 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), _lock: lock })
     }
 
+    /// What of it a backup holds.
+    pub fn backup(&self, blobs: &artifact::blobs::Blobs) -> crate::backup::Source {
+        crate::backup::Source { folder: self.path.clone(), images: blobs.clone() }
+    }
+
     /// Where `name` is kept, its folder made.
     pub fn sub(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);

@@ -45,4 +45,10 @@ impl Resolve for Images {
         // A registry that does not answer now may do so when a node asks.
         inspect::refusal(&missing.ok()?.ok()?)
     }
+
+    async fn is_program(&self, image: &str) -> bool {
+        let Ok(reference) = image.parse::<Reference>() else { return false };
+        let world = tokio::time::timeout(PATIENCE, self.0.world(&reference)).await;
+        matches!(world, Ok(Ok(Some(inspect::World::Command))))
+    }
 }

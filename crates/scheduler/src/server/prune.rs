@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use artifact::blobs::{Blobs, Prune, Pruned};
+use artifact::blobs::{Blobs, Error, Prune, Pruned};
 use artifact::{Digest, Reference};
 use axum::Router;
 use axum::extract::{Query, State};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::api::status::Refusal;
-use crate::kinds::{APP, CONTROLLER_REVISION, DEPLOYMENT, NODE, POD, REPLICA_SET};
+use crate::kinds::{APP, CONTROLLER_REVISION, CRON_JOB, DEPLOYMENT, JOB, NODE, POD, REPLICA_SET};
 use crate::objects::Objects;
 
 /// What was pushed within this time stays, unless another is asked for: a deploy may be about to name it.
@@ -55,7 +55,10 @@ async fn asked_by_admin(api: &Api, blobs: &Blobs, headers: &HeaderMap, asked: &A
     let keep = needed(api.objects()).await.map_err(Refusal::internal)?;
     let grace = asked.grace.map_or(GRACE, Duration::from_secs);
     let wanted = Prune { keep: keep.clone(), grace, watermark: 0, dry_run };
-    let pruned = blobs.prune(wanted).await.map_err(|e| Refusal::internal(e.to_string()))?;
+    let pruned = blobs.prune(wanted).await.map_err(|e| match e {
+        Error::Store | Error::Sweeping => Refusal::unavailable(e.to_string()),
+        e => Refusal::internal(e.to_string()),
+    })?;
     Ok(shown(&pruned, &on_nodes(api, &keep, dry_run).await?))
 }
 
@@ -110,7 +113,7 @@ pub(super) async fn now_and_then(objects: &Objects, blobs: &Blobs) -> Result<(),
 /// Every digest that an object names, those of old revisions included.
 async fn needed(objects: &Objects) -> Result<HashSet<Digest>, String> {
     let mut digests = HashSet::new();
-    for kind in [&APP, &CONTROLLER_REVISION, &DEPLOYMENT, &REPLICA_SET, &POD] {
+    for kind in [&APP, &CONTROLLER_REVISION, &DEPLOYMENT, &REPLICA_SET, &POD, &JOB, &CRON_JOB] {
         let list = objects.list(kind, None, 0, None).await.map_err(|e| e.to_string())?;
         list.items.iter().for_each(|object| collect(&object.0, &mut digests));
     }

@@ -18,7 +18,7 @@ pub(super) fn router(api: Api, blobs: Blobs) -> Router {
 }
 
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let who = match api.identify(request.headers()).await {
+    let who = match api.who(request.headers(), request.extensions()).await {
         Ok(who) => who,
         Err(refusal) if refusal.code == 401 => {
             return denied(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "log in with `wctl login`: any user, and a token as the password");

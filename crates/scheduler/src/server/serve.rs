@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::rest::Rest;
+use crate::api::{NodeCertificate, Peer};
+use crate::pki;
 
 /// Connections that are open at once; more wait to be accepted.
 const CONNECTIONS: usize = 8192;
@@ -74,16 +77,23 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let tasks = Tasks { all: TaskTracker::new(), cut: CancellationToken::new() };
-    while let Some((stream, permit)) = until(&stop, next(&listener, &permits)).await {
+    while let Some((stream, from, permit)) = until(&stop, next(&listener, &permits)).await {
         let (acceptor, app, watcher, stop) = (acceptor.clone(), app.clone(), graceful.watcher(), stop.clone());
         let streams = tasks.clone();
         tasks.execute(async move {
             let _permit = permit;
             if let Some(Ok(Ok(stream))) = until(&stop, tokio::time::timeout(HANDSHAKE, acceptor.accept(stream))).await {
+                // Whom the certificate is for; what may be done with it is looked up at each request.
+                let node = stream.get_ref().1.peer_certificates().and_then(|shown| pki::node_identity(shown.first()?));
+                let node = node.map(|(name, generation)| NodeCertificate { name, generation });
                 let builder = builder(stream.get_ref().1.alpn_protocol() == Some(b"h2"), streams);
                 let (rest, app) = (Rest::new(HEAD, IDLE), TowerToHyperService::new(app));
                 let asked = rest.clone();
-                let service = service_fn(move |request| {
+                let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+                    request.extensions_mut().insert(Peer(from));
+                    if let Some(node) = &node {
+                        request.extensions_mut().insert(node.clone());
+                    }
                     let (asking, answer) = (asked.ask(), app.call(request));
                     async move {
                         let response = answer.await?;
@@ -95,7 +105,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
                         Ok::<_, Infallible>(response.map(|body| body.map_frame(hold)))
                     }
                 });
-                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
                 tokio::select! {
                     // A connection that breaks is its client's matter.
                     ended = watcher.watch(connection.into_owned()) => if let Err(error) = ended {
@@ -136,14 +146,14 @@ async fn until<T>(stop: &CancellationToken, future: impl Future<Output = T>) -> 
 }
 
 /// The next connection, once there is room for it.
-async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else { return std::future::pending().await };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 // Answers are small and each waits for the next; nothing is gained by holding packets back.
                 let _ = stream.set_nodelay(true);
-                return (stream, permit);
+                return (stream, from, permit);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an API connection");

@@ -45,6 +45,7 @@ pub(super) struct Hub {
 #[derive(Default)]
 struct Inner {
     published: Revision,
+    ended: bool,
     next_id: u64,
     watchers: HashMap<String, HashMap<u64, mpsc::Sender<Batch>>>,
     /// How many prefixes there are of each length, so that a key is looked up once for each length that is watched.
@@ -71,16 +72,35 @@ impl Hub {
         self.inner.lock().published
     }
 
-    fn subscribe(self: &Arc<Self>, prefix: &str) -> (Revision, Live) {
+    /// Nobody will be told of what came up to this revision: every watcher looks into the history, which says so.
+    pub(super) fn skip(&self, revision: Revision) {
+        let mut inner = self.inner.lock();
+        inner.published = inner.published.max(revision);
+        inner.watchers.clear();
+        inner.lengths.clear();
+    }
+
+    /// There is nothing to come any more.
+    pub(super) fn end(&self) {
+        let mut inner = self.inner.lock();
+        inner.ended = true;
+        inner.watchers.clear();
+        inner.lengths.clear();
+    }
+
+    fn subscribe(self: &Arc<Self>, prefix: &str) -> Result<(Revision, Live)> {
         let (sender, receiver) = mpsc::channel(BUFFER);
         let mut inner = self.inner.lock();
+        if inner.ended {
+            return Err(closed());
+        }
         let id = inner.next_id;
         inner.next_id += 1;
         if !inner.watchers.contains_key(prefix) {
             *inner.lengths.entry(prefix.len()).or_default() += 1;
         }
         inner.watchers.entry(prefix.to_owned()).or_default().insert(id, sender);
-        (inner.published, Live { hub: Arc::downgrade(self), prefix: prefix.to_owned(), id, receiver })
+        Ok((inner.published, Live { hub: Arc::downgrade(self), prefix: prefix.to_owned(), id, receiver }))
     }
 
     /// How many watchers are live.
@@ -204,7 +224,7 @@ impl<H: History> Watch<H> {
                     None => self.live = None,
                 }
             } else {
-                let (published, live) = self.hub.upgrade().ok_or_else(closed)?.subscribe(&self.prefix);
+                let (published, live) = self.hub.upgrade().ok_or_else(closed)?.subscribe(&self.prefix)?;
                 self.upto = published;
                 self.live = Some(live);
             }

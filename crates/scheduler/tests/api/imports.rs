@@ -39,6 +39,22 @@ async fn h40_an_app_that_needs_what_is_not_offered_is_refused_and_not_stored() {
 }
 
 #[tokio::test]
+async fn a_program_that_no_request_could_wake_is_not_let_sleep() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    let text = "(component (instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)))";
+    let packed = pack(Bytes::from(wat::parse_str(text).unwrap())).unwrap();
+    let place: artifact::Reference = "default/web".parse().unwrap();
+    let digest = cluster.server.images().push(&place.clone().pinned(packed.digest), &packed).await.unwrap();
+    let image = place.pinned(digest).to_string();
+    let scaled = |min: u32| app("shop", json!({ "web": { "image": image, "scale": { "min": min, "max": 2, "concurrency": 9 } } }));
+    let refused = client.put(&format!("{APPS}/shop"), scaled(0)).await;
+    assert_eq!(refused.fields(), ["spec.services.web.scale.min"]);
+    assert!(refused.refused(422, "Invalid")["message"].as_str().unwrap().contains("write `min: 1`"));
+    client.put(&format!("{APPS}/shop"), scaled(1)).await.ok();
+}
+
+#[tokio::test]
 async fn h40_so_are_a_deployment_and_a_pod() {
     let cluster = Cluster::start().await;
     let client = cluster.admin();

@@ -186,6 +186,64 @@ async fn what_a_component_cannot_have_is_refused_by_field() {
 }
 
 #[tokio::test]
+async fn a_job_gets_a_selector_of_its_own_and_keeps_its_template() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let job = |name: &str, policy: &str| {
+        let pod = json!({ "restartPolicy": policy, "containers": [{ "name": "a", "image": image("a") }] });
+        json!({ "metadata": { "name": name }, "spec": { "template": { "spec": pod } } })
+    };
+    assert_eq!(client.post(jobs, job("a", "Always")).await.fields(), ["spec.template.spec.restartPolicy"]);
+    let made = client.post(jobs, job("a", "Never")).await.ok();
+    let uid = made["metadata"]["uid"].clone();
+    assert_eq!(made["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"], uid);
+    assert_eq!(made["spec"]["template"]["metadata"]["labels"]["job-name"], "a");
+    assert_eq!((&made["spec"]["backoffLimit"], &made["spec"]["completions"]), (&json!(6), &json!(1)));
+    client.merge(&format!("{jobs}/a"), json!({ "spec": { "parallelism": 2 } })).await.ok();
+    client.merge(&format!("{jobs}/a"), json!({ "spec": { "completions": 2 } })).await.refused(422, "Invalid");
+    let mut greedy = job("b", "Never");
+    greedy["spec"]["template"]["metadata"]["annotations"]["wctl.dev/connect"] = json!("https://127.0.0.1:443");
+    let deployer = cluster.client(Identity::deployer("alice", "default"));
+    deployer.post(jobs, greedy.clone()).await.refused(403, "Forbidden");
+    let crons = "/apis/batch/v1/namespaces/default/cronjobs";
+    let cron = |schedule: &str, template: serde_json::Value| json!({ "metadata": { "name": "c" }, "spec": { "schedule": schedule, "jobTemplate": { "spec": template["spec"] } } });
+    deployer.post(crons, cron("@daily", greedy)).await.refused(403, "Forbidden");
+    assert_eq!(client.post(crons, cron("0 25 * * *", job("b", "Never"))).await.fields(), ["spec.schedule"]);
+    let made = client.post(crons, cron("@daily", job("b", "Never"))).await.ok();
+    assert_eq!(made["spec"]["concurrencyPolicy"], "Allow");
+}
+
+#[tokio::test]
+async fn an_autoscaler_of_v1_is_kept_as_v2_and_what_is_not_honoured_is_refused_by_name() {
+    let cluster = Cluster::start().await;
+    let client = cluster.admin();
+    let (v1, v2) = (
+        "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers",
+        "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+    );
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
+    let old = json!({
+        "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": { "name": "web" },
+        "spec": { "scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 5, "targetCPUUtilizationPercentage": 50 },
+    });
+    let made = client.post(v1, old).await.ok();
+    assert_eq!((&made["apiVersion"], &made["spec"]["targetCPUUtilizationPercentage"]), (&json!("autoscaling/v1"), &json!(50)));
+    let kept = client.get(&format!("{v2}/web")).await.ok();
+    assert_eq!(kept["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 50);
+    let table = client.send("GET", v2, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json", None).await.ok();
+    assert_eq!(table["rows"][0]["cells"][1], "Deployment/web");
+    assert_eq!(table["rows"][0]["cells"][2], "cpu: <unknown>/50%");
+    let metric = json!([{ "type": "Pods", "pods": { "metric": { "name": "concurrency" }, "target": { "type": "AverageValue", "averageValue": "40" } } }]);
+    let fast = json!({ "scaleUp": { "stabilizationWindowSeconds": 30 }, "scaleDown": { "policies": [{ "type": "Pods", "value": 1, "periodSeconds": 60 }] } });
+    let other = json!({ "metadata": { "name": "other" }, "spec": { "scaleTargetRef": target, "maxReplicas": 5, "metrics": metric, "behavior": fast } });
+    let refused = client.post(v2, other).await.fields();
+    assert_eq!(refused, ["spec.behavior.scaleDown.policies", "spec.behavior.scaleUp.stabilizationWindowSeconds"]);
+    let few = json!({ "metadata": { "name": "few" }, "spec": { "scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 2, "metrics": metric } });
+    assert_eq!(client.post(v2, few).await.fields(), ["spec.maxReplicas"]);
+}
+
+#[tokio::test]
 async fn tables_have_the_columns_that_people_know() {
     let cluster = Cluster::start().await;
     let client = cluster.admin();
@@ -236,9 +294,9 @@ async fn bodies_that_are_no_objects_are_refused_as_the_client_s_mistake() {
         let code = client.post(CONFIG_MAPS, config_map(name, json!({}))).await.code;
         assert_eq!(code, 422, "{name}");
     }
-    let patch = client.send("PATCH", &format!("{CONFIG_MAPS}/a"), "application/strategic-merge-patch+json", Some(json!({}))).await;
+    let patch = client.send("PATCH", &format!("{CONFIG_MAPS}/a"), "application/yaml", Some(json!({}))).await;
     patch.refused(415, "UnsupportedMediaType");
-    client.send("POST", CONFIG_MAPS, "application/vnd.kubernetes.protobuf", Some(json!({}))).await.refused(415, "UnsupportedMediaType");
+    client.send("POST", CONFIG_MAPS, "application/vnd.kubernetes.protobuf", Some(json!({}))).await.refused(400, "BadRequest");
     client
         .send("POST", CONFIG_MAPS, "application/json", Some(json!({ "data": { "a": "x".repeat(4 << 20) } })))
         .await

@@ -74,8 +74,19 @@ impl Client {
 
     /// A request whose body is just this text.
     pub async fn raw(&self, method: &str, path: &str, kind: &str, body: &str) -> Answer {
+        self.bytes(method, path, kind, body.to_owned().into_bytes()).await
+    }
+
+    /// A request whose body is just these bytes.
+    pub async fn bytes(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> Answer {
         let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind);
-        self.whole(request.body(Body::from(body.to_owned())).unwrap()).await
+        self.whole(request.body(Body::from(body)).unwrap()).await
+    }
+
+    /// A list as a table.
+    pub async fn table(&self, path: &str) -> Answer {
+        let request = Request::get(path).header(header::ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io");
+        self.whole(request.body(Body::empty()).unwrap()).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -5,6 +5,7 @@
 mod capabilities;
 mod chance;
 mod changes;
+mod converting;
 mod documents;
 mod files;
 mod memory;

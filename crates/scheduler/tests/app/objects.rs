@@ -3,7 +3,7 @@
 use scheduler::app::{AppSpec, app_object, expand};
 use serde_json::{Value, json};
 
-use crate::support::{app, compare, locked, spec};
+use crate::support::{app, compare, locked, read, render, spec};
 
 fn stamped(text: &str) -> Value {
     let file = app(text);
@@ -188,13 +188,71 @@ fn m17_unknown_fields_survive_a_round_trip_through_the_types() {
 }
 
 #[test]
+fn a_job_becomes_a_job_of_its_own_name_or_a_cron_job_and_nothing_that_takes_requests() {
+    let file = "app: shop\nservices:\n  web: { image: ./web.wasm }\n  migrate: { image: ./m.wasm, job: { retries: 2, deadline: 90s } }\n  \
+                report: { image: ./r.wasm, job: { cron: \"0 3 * * *\", timezone: Europe/Zurich, overlap: forbid, history: 5 } }\n";
+    let objects = expanded(file);
+    let all = names(&objects);
+    let migrate = all[0].strip_prefix("Job shop-migrate-").expect("a name of its own").to_owned();
+    assert_eq!(all[1..], ["CronJob shop-report", "Deployment shop-web", "Service shop-web"]);
+    let run = &objects[0]["spec"];
+    assert_eq!((&run["backoffLimit"], &run["activeDeadlineSeconds"], &run["completions"]), (&json!(2), &json!(90), &json!(1)));
+    assert_eq!(run["template"]["spec"]["restartPolicy"], "Never");
+    let cron = &objects[1]["spec"];
+    assert_eq!(
+        (&cron["schedule"], &cron["timeZone"], &cron["concurrencyPolicy"]),
+        (&json!("0 3 * * *"), &json!("Europe/Zurich"), &json!("Forbid"))
+    );
+    assert_eq!((&cron["successfulJobsHistoryLimit"], &cron["failedJobsHistoryLimit"]), (&json!(5), &json!(5)));
+    assert_eq!(cron["jobTemplate"]["spec"]["template"]["metadata"]["labels"]["wctl.dev/service"], "report");
+    assert_eq!(names(&expanded(file))[0], all[0], "what did not change does not run again");
+    let changed = names(&expanded(&file.replace("retries: 2", "retries: 3")));
+    assert!(!changed[0].ends_with(&migrate), "what changed does: {changed:?}");
+}
+
+#[test]
+fn a_scale_becomes_an_autoscaler_that_owns_the_replicas() {
+    let objects =
+        expanded("app: web\nimage: ./a.wasm\nlimits: { cpu: 500m }\nscale: { min: 2, max: 9, concurrency: 40, cpu: 70%, window: 30s }\n");
+    assert_eq!(names(&objects), ["Deployment web", "Service web", "HorizontalPodAutoscaler web"]);
+    assert!(objects[0]["spec"].get("replicas").is_none());
+    let spec = &objects[2]["spec"];
+    assert_eq!((&spec["minReplicas"], &spec["maxReplicas"]), (&json!(2), &json!(9)));
+    assert_eq!(spec["scaleTargetRef"]["name"], "web");
+    assert_eq!(spec["metrics"][0]["pods"]["target"]["averageValue"], "40");
+    assert_eq!(spec["metrics"][1]["resource"]["target"]["averageUtilization"], 70);
+    assert_eq!(spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 30);
+    let sleeps = &expanded("app: web\nimage: ./a.wasm\nscale: { min: 0, max: 1 }\n")[2]["spec"];
+    assert_eq!((&sleeps["minReplicas"], &sleeps["metrics"][0]["type"]), (&json!(0), &json!("Pods")), "not Kubernetes' own aim");
+    assert_eq!(sleeps["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 60);
+    let about = |text: &str| render(&read(format!("app: hello\nimage: ./a.wasm\n{text}")));
+    assert!(about("scale: { max: 3 }\n").contains("a scale needs something to go by"));
+    assert!(about("scale: { min: 4, max: 3, concurrency: 1 }\n").contains("`min` is 4, more than `max`"));
+    assert!(about("scale: { max: 3, cpu: 50% }\n").contains("`limits.cpu`, which is not given"));
+    assert!(about("replicas: 2\nscale: { max: 3, concurrency: 1 }\n").contains("exclude each other"));
+}
+
+#[test]
+fn a_job_says_nothing_that_only_services_or_clocks_have() {
+    let about = |text: &str| render(&read(format!("app: hello\nimage: ./a.wasm\n{text}")));
+    let told = about("replicas: 2\nroute: a.localhost\njob: { timezone: UTC }\n");
+    for part in ["`replicas` is for services that are kept running", "`route` is for services", "`timezone` is for jobs with a `cron` line"]
+    {
+        assert!(told.contains(part), "{part}:\n{told}");
+    }
+    assert!(about("job: { cron: \"0 25 * * *\" }\n").contains("its hour `25`"));
+    assert!(about("job: { cron: \"@daily\", timezone: Mars/Olympus }\n").contains("`Mars/Olympus` is not a time zone"));
+    assert!(about("job: { cron: \"@daily\", overlap: Forbid }\n").contains("did you mean `forbid`"));
+}
+
+#[test]
 fn what_comes_over_the_api_is_held_to_the_same_rules() {
     let image = locked("a", "./a.wasm").image;
     let spec = json!({
         "services": {
             "a": { "image": "ghcr.io/acme/a:1", "replicas": -1, "limits": { "memory": "64", "concurrency": "7" }, "route": ["x.example"] },
             "b": { "image": image, "route": [{ "host": "x.example" }], "uses": { "call": ["c"], "connect": ["https://u@h"], "listen": ["0/tcp"] }, "build": "." },
-            "C": { "image": image, "scale": { "max": 1 } },
+            "C": { "image": image, "retry": { "attempts": 1 } },
         },
         "rollout": { "surge": 0 },
         "lost": { "after": "6s" },
@@ -211,7 +269,7 @@ fn what_comes_over_the_api_is_held_to_the_same_rules() {
         "spec.services.b.uses.listen.0: `0/tcp` has no port from 1 to 65535",
         "spec.services.b.build: the field `build` is not known to this server (wctl VERSION)",
         "spec.services.C: `C` cannot be a name",
-        "spec.services.C.scale: not yet",
+        "spec.services.C.retry: not yet",
         "rollout.surge: `surge` and `unavailable` are both 0",
         "spec.lost: not yet",
     ] {

@@ -32,6 +32,10 @@ pub struct Cluster {
     wakes: BTreeMap<Unit, Duration>,
     version: u64,
     count: u64,
+    /// Every tick that had a Job, with the UID of its CronJob.
+    ticks: BTreeSet<(String, String)>,
+    /// Seconds by which the clock on the wall was set.
+    skew: i64,
 }
 
 fn id_of(object: &Object) -> (ObjectId, &'static Kind) {
@@ -55,6 +59,8 @@ impl Cluster {
             wakes: BTreeMap::new(),
             version: 256,
             count: 0,
+            ticks: BTreeSet::new(),
+            skew: 0,
         }
     }
 
@@ -137,8 +143,8 @@ impl Cluster {
         }
     }
 
-    fn wall(&self) -> jiff::Timestamp {
-        jiff::Timestamp::from_millisecond(1_790_000_000_000 + self.now.as_millis() as i64).expect("a time")
+    pub fn wall(&self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(1_790_000_000_000 + 1000 * self.skew + self.now.as_millis() as i64).expect("a time")
     }
 
     /// A new leader: it knows what the store says and nothing else.
@@ -146,6 +152,8 @@ impl Cluster {
         self.news.clear();
         self.wakes.clear();
         self.snapshot = Snapshot::default();
+        let wall = self.wall();
+        self.snapshot.set_wall(wall, false);
         for object in self.store.values() {
             let (_, kind) = id_of(object);
             self.snapshot.put(read(kind, &object.0, self.now), self.now);
@@ -154,8 +162,18 @@ impl Cluster {
         units.into_iter().for_each(|unit| self.snapshot.mark(unit));
     }
 
+    /// The clock on the wall is set: forward, or back.
+    pub fn set_clock(&mut self, by: i64) {
+        // Not before what the objects say of themselves.
+        self.skew = (self.skew + by).max(-900);
+        let wall = self.wall();
+        self.snapshot.set_wall(wall, true);
+    }
+
     /// Plans what is due, and gives the units too, without doing anything.
     pub fn decide(&mut self) -> Plan {
+        let wall = self.wall();
+        self.snapshot.set_wall(wall, false);
         let due: Vec<Unit> = self.wakes.iter().filter(|(_, at)| **at <= self.now).map(|(unit, _)| unit.clone()).collect();
         due.into_iter().chain(std::mem::take(&mut self.conflicts)).for_each(|unit| self.snapshot.mark(unit));
         let units = self.snapshot.take_dirty();
@@ -191,6 +209,9 @@ impl Cluster {
         let before = self.news.len();
         for action in actions {
             match action {
+                Action::Advise { scaler, advice } => {
+                    self.snapshot.advice.insert(scaler.clone(), std::sync::Arc::new(advice.clone()));
+                }
                 Action::Resolve { deployment, typed, image } => {
                     let exact = Resolution::Done(format!("{image}@sha256:0").as_str().into());
                     self.snapshot.resolutions.insert((deployment.clone(), typed.clone()), exact);
@@ -253,6 +274,10 @@ impl Cluster {
         match write {
             Write::Create(object) => {
                 let (id, kind) = id_of(&object);
+                if let Some(tick) = object.annotation(scheduler::names::CRON_TICK) {
+                    let cron = object.controller().map(|owner| owner["uid"].to_string()).unwrap_or_default();
+                    assert!(self.ticks.insert((cron, tick.to_owned())), "the tick of {tick} runs again as {}", object.name());
+                }
                 if kind.kind == "Pod" {
                     assert!(!self.seen.contains_key(object.uid()), "the UID {} is used again", object.uid());
                 }
@@ -292,12 +317,34 @@ impl Cluster {
         });
     }
 
+    /// A pod that may sleep does, or is awake again.
+    pub fn sleep(&mut self, pod: &str, asleep: bool) {
+        self.change(&id(&kinds::POD, pod), |pod| {
+            let others = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let mut conditions: Vec<Value> = others.into_iter().filter(|c| c["type"] != scheduler::names::ASLEEP).collect();
+            if asleep {
+                conditions.push(json!({"type": scheduler::names::ASLEEP, "status": "True"}));
+            }
+            pod["status"]["conditions"] = json!(conditions);
+        });
+    }
+
+    /// A pod's program came to its end.
+    pub fn finish(&mut self, pod: &str, code: i32) {
+        self.change(&id(&kinds::POD, pod), |pod| {
+            pod["status"]["phase"] = json!(if code == 0 { "Succeeded" } else { "Failed" });
+            pod["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
+            pod["status"]["containerStatuses"] = json!([{"ready": false, "state": {"terminated": {"exitCode": code, "reason": "Exit"}}}]);
+        });
+    }
+
     /// Every pod whose image does not say `bad` becomes ready, those on their way out go; whether anything changed.
     pub fn agents(&mut self) -> bool {
         let mut changed = false;
-        let pods: Vec<Object> = self.all(&kinds::POD).into_iter().cloned().collect();
+        let has_news = |pod: &&Object| !pod.spec()["nodeName"].is_null() && (pod.deletion_timestamp().is_some() || !scheduler_ready(pod));
+        let pods: Vec<Object> = self.all(&kinds::POD).into_iter().filter(has_news).cloned().collect();
         for pod in pods {
-            if pod.spec()["nodeName"].is_null() {
+            if matches!(pod.status()["phase"].as_str(), Some("Succeeded" | "Failed")) && pod.deletion_timestamp().is_none() {
                 continue;
             }
             let ready = scheduler_ready(&pod);
@@ -329,4 +376,9 @@ impl Cluster {
 
 pub fn scheduler_ready(pod: &Object) -> bool {
     pod.status()["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+pub fn is_asleep(pod: &Object) -> bool {
+    let conditions = pod.status()["conditions"].as_array();
+    conditions.into_iter().flatten().any(|c| c["type"] == scheduler::names::ASLEEP && c["status"] == "True")
 }

@@ -76,6 +76,24 @@ fn pods_are_spread_over_the_values_of_a_label() {
 }
 
 #[test]
+fn pods_are_spread_over_several_labels_the_first_before_the_others() {
+    check(
+        "node edge-1 4Gi zone=a rack=a1
+         node edge-2 4Gi zone=a rack=a1
+         node edge-3 4Gi zone=a rack=a2
+         node edge-4 4Gi zone=b rack=b1
+         deploy web 4 web spread=zone,rack
+         quietly
+         pods",
+        "web#1-12 on edge-1
+         web#1-13 on edge-4
+         web#1-14 on edge-3
+         web#1-15 on edge-4
+         --",
+    );
+}
+
+#[test]
 fn pods_are_spread_over_nodes_before_the_emptiest_gets_a_second_one() {
     check(
         "node edge-1 1Gi

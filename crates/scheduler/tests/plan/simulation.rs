@@ -6,7 +6,7 @@
 
 mod never;
 
-use crate::cluster::{Cluster, id, scheduler_ready};
+use crate::cluster::{Cluster, id, is_asleep, scheduler_ready};
 use scheduler::kinds;
 use scheduler::objects::Object;
 use scheduler::plan::{Plan, plan};
@@ -64,13 +64,22 @@ struct Mine {
     uid: String,
     leaving: bool,
     bad: bool,
+    /// It is a Job's, and comes to an end.
+    job: bool,
+    ended: bool,
+    may_sleep: bool,
+    asleep: bool,
+    ready: bool,
 }
 
 impl Mine {
     fn of(pod: &Object) -> Mine {
         let bad = pod.spec()["containers"][0]["image"].as_str().is_some_and(|image| image.contains("bad"));
         let leaving = pod.deletion_timestamp().is_some();
-        Mine { name: pod.name().to_owned(), uid: pod.uid().to_owned(), leaving, bad }
+        let job = pod.label(scheduler::names::JOB_NAME).is_some();
+        let ended = matches!(pod.status()["phase"].as_str(), Some("Succeeded" | "Failed"));
+        let (may_sleep, asleep, ready) = (pod.annotation(scheduler::names::SLEEP).is_some(), is_asleep(pod), scheduler_ready(pod));
+        Mine { name: pod.name().to_owned(), uid: pod.uid().to_owned(), leaving, bad, job, ended, may_sleep, asleep, ready }
     }
 }
 
@@ -93,6 +102,7 @@ struct World {
     calm: bool,
     proven: BTreeSet<String>,
     deploys: u64,
+    jobs: u64,
 }
 
 impl World {
@@ -101,10 +111,15 @@ impl World {
         for node in NODES {
             cluster.node(node, NODE_MEMORY, serde_json::json!({}));
         }
+        for (name, overlap) in [("tick", "Allow"), ("tock", "Forbid"), ("tack", "Replace")] {
+            let cron = serde_json::json!({"schedule": "* * * * *", "concurrencyPolicy": overlap, "successfulJobsHistoryLimit": 1});
+            cluster.job(name, serde_json::json!({"backoffLimit": 1}), Some(cron));
+        }
+        cluster.sleeper("v0@sha256:0");
         let agents = NODES.into_iter().map(|name| (name, Agent::default())).collect();
         let chance = Chance(seed);
         let (reports, apps, proven) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        World { cluster, chance, agents, reports, apps, calm: seed.is_multiple_of(2), proven, deploys: 0 }
+        World { cluster, chance, agents, reports, apps, calm: seed.is_multiple_of(2), proven, deploys: 0, jobs: 0 }
     }
 
     fn step(&mut self, healing: bool) {
@@ -146,6 +161,20 @@ impl World {
                 let name = self.chance.one_of(&self.apps.keys().cloned().collect::<Vec<_>>()).clone();
                 self.apps.remove(&name);
                 self.cluster.remove(&id(&kinds::APP, &name));
+            }
+            6 => {
+                self.jobs += 1;
+                let spec = serde_json::json!({"backoffLimit": self.chance.below(3), "completions": 1 + self.chance.below(3), "parallelism": 2, "ttlSecondsAfterFinished": 20});
+                self.cluster.job(&format!("job-{}", self.jobs), spec, None);
+            }
+            8 => {
+                self.deploys += 1;
+                let image = format!("{}{}@sha256:0", if self.chance.once_in(4) { "bad" } else { "v" }, self.deploys);
+                self.cluster.sleeper(&image);
+            }
+            7 if !self.calm => {
+                let by = self.chance.below(1200) as i64 - 600;
+                self.cluster.set_clock(by);
             }
             5 if !self.calm => {
                 let node = *self.chance.one_of(&NODES);
@@ -272,7 +301,22 @@ impl World {
                 }
                 continue;
             }
-            self.report(agent, pod);
+            // Who may sleep does now and then, and wakes.
+            if pod.may_sleep && pod.ready && self.chance.once_in(10) {
+                self.cluster.sleep(&pod.name, !pod.asleep);
+            }
+            if pod.job { self.work(agent, pod) } else { self.report(agent, pod) }
+        }
+    }
+
+    /// A Job's pod comes to its end after a while, and sometimes to a bad one.
+    fn work(&mut self, agent: &mut Agent, pod: Mine) {
+        let now = self.cluster.now;
+        let long = self.chance.millis(8000);
+        let done = *agent.ready_at.entry(pod.uid).or_insert(now + long);
+        if done <= now && !pod.ended {
+            let code = i32::from(self.chance.once_in(4));
+            self.cluster.finish(&pod.name, code);
         }
     }
 

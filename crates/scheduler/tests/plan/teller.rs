@@ -10,13 +10,20 @@ use std::time::Duration;
 /// Runs a story and compares what its `plan` lines print.
 ///
 /// - `node NAME MEMORY [label=value]`, `lease NAME`, `gone NAME` (a node is deleted), `cordon NAME`
-/// - `deploy NAME REPLICAS IMAGE [memory=…] [node=LABEL=VALUE] [spread=…] [listen=PORT/tcp] [recreate] [paused] [bake=…] [min=SECONDS] [surge=… unavailable=…]`,
-///   with a Service of that name; `ingress NAME HOST PATH SERVICE`; `unresolved NAME TRIES`: the registry did not know its tag so many times
+/// - `deploy NAME REPLICAS IMAGE [memory=…] [node=LABEL=VALUE] [spread=…] [listen=PORT/tcp] [recreate] [paused] [bake=…] [canary=…%] [min=SECONDS] [surge=… unavailable=…]`,
+///   with a Service of that name; `type SERVICE TYPE`, `address NODE IP`; `ingress NAME HOST PATH SERVICE`; `unresolved NAME TRIES`: the registry did not know its tag so many times
 /// - `app NAME SERVICE=REPLICAS:IMAGE…`; `delete KIND NAME`
 /// - `ready POD`, `unready POD`, `crash POD REASON MESSAGE…`: what an agent reports; a pod is `web#1.0`: the first of revision 1
+/// - `job NAME [FIELD=VALUE…]` as in a Job's spec, `cron NAME SCHEDULE [FIELD=VALUE…]` (`_` for the spaces of the schedule) as in a CronJob's, behind
+///   `job.` as in its Job's; `finish POD CODE`: its program ended; a pod is `NAME.0`: the oldest of the Job `NAME`
+/// - `scale NAME MIN MAX METRIC=VALUE… [window=SECONDS]`: an autoscaler of the Deployment; `load NODE POD=VALUE…`: what a node counts, in
+///   thousandths, of each measure, or `POD=FAILED/ASKED` of its requests
+/// - `asleep POD`, `awake POD`: what an agent reports of a pod that may sleep; `unscale NAME`: its autoscaler is deleted; `stop NAME`: somebody
+///   scales it to 0
+/// - `clock SECONDS`: the clock on the wall is set; `jobs`: prints Jobs
 /// - `settle`: all agents and the loop, until nothing moves; an image with `bad` in it never becomes ready
 /// - `after SECONDS`: nodes report meanwhile, but for those that are `silent NAME`; `restart`: another leader; `pods`: prints pods and their nodes; `sets`: ReplicaSets; `generations`: ControllerRevisions
-/// - `plan`: one turn, printed; `quietly`: one turn, not printed
+/// - `replicas`: prints Deployments; `plan`: one turn, printed; `quietly`: one turn, not printed
 pub fn check(story: &str, expect: &str) {
     let mut teller = Teller { cluster: Cluster::new(), silent: BTreeSet::new(), out: String::new() };
     for line in story.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -32,6 +39,12 @@ struct Teller {
     cluster: Cluster,
     silent: BTreeSet<String>,
     out: String,
+}
+
+/// `FIELD=VALUE` as JSON, those behind `prefix`; what is no number or flag is text.
+fn values(fields: &[&str], prefix: &str) -> serde_json::Value {
+    let pairs = fields.iter().filter_map(|field| field.strip_prefix(prefix)?.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| json!(value)))).collect()
 }
 
 impl Teller {
@@ -53,6 +66,10 @@ impl Teller {
                 });
                 cluster.app(name, &services.collect(), None);
             }
+            ["address", node, ip] => cluster.change(&id(&kinds::NODE, node), |node| {
+                node["status"]["addresses"] = json!([{"type": "InternalIP", "address": ip}]);
+            }),
+            ["type", service, kind] => cluster.change(&id(&kinds::SERVICE, service), |service| service["spec"]["type"] = json!(kind)),
             ["ingress", name, host, path, service] => cluster.ingress(name, host, path, service),
             ["unresolved", name, tries] => cluster.refuse(name, tries.parse().expect("a number")),
             ["delete", "ingress", name] => cluster.remove(&id(&kinds::INGRESS, name)),
@@ -61,7 +78,90 @@ impl Teller {
             ["delete", "app", name] => cluster.remove(&id(&kinds::APP, name)),
             ["ready", pod] => self.report(pod, true, None),
             ["unready", pod] => self.report(pod, false, None),
+            ["asleep", pod] => {
+                let name = self.real(pod);
+                self.cluster.sleep(&name, true);
+            }
+            ["awake", pod] => {
+                let name = self.real(pod);
+                self.cluster.sleep(&name, false);
+            }
+            ["tried", name, share, bake] => cluster.change(&id(&kinds::DEPLOYMENT, name), |deployment| {
+                deployment["metadata"]["annotations"][scheduler::names::CANARY] = json!(share);
+                deployment["metadata"]["annotations"][scheduler::names::BAKE] = json!(bake);
+            }),
+            ["unscale", name] => cluster.remove(&id(&kinds::HPA, name)),
+            ["stop", name] => cluster.change(&id(&kinds::DEPLOYMENT, name), |deployment| deployment["spec"]["replicas"] = json!(0)),
             ["crash", pod, reason, message @ ..] => self.report(pod, false, Some((reason, &message.join(" ")))),
+            ["job", name, fields @ ..] => cluster.job(name, values(fields, ""), None),
+            ["cron", name, schedule, fields @ ..] => {
+                let mut cron = values(&fields.iter().copied().filter(|field| !field.starts_with("job.")).collect::<Vec<_>>(), "");
+                cron["schedule"] = json!(schedule.replace('_', " "));
+                cluster.job(name, values(fields, "job."), Some(cron));
+            }
+            ["finish", pod, code] => {
+                let name = self.real(pod);
+                self.cluster.finish(&name, code.parse().expect("a number"));
+            }
+            ["scale", name, min, max, aims @ ..] => {
+                let metric = |name: &str, value: &str| match name {
+                    "cpu" => {
+                        json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": value.parse::<u64>().expect("a number")}}})
+                    }
+                    name => {
+                        json!({"type": "Pods", "pods": {"metric": {"name": name}, "target": {"type": "AverageValue", "averageValue": value}}})
+                    }
+                };
+                let pairs = || aims.iter().filter_map(|aim| aim.split_once('='));
+                let metrics: Vec<_> = pairs().filter(|(name, _)| *name != "window").map(|(name, value)| metric(name, value)).collect();
+                let window = pairs().find(|(name, _)| *name == "window").map_or(300, |(_, value)| value.parse::<u64>().expect("seconds"));
+                let (min, max): (u64, u64) = (min.parse().expect("a number"), max.parse().expect("a number"));
+                cluster.put(json!({
+                    "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name, "namespace": crate::cluster::NAMESPACE},
+                    "spec": {
+                        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}, "minReplicas": min, "maxReplicas": max,
+                        "metrics": metrics, "behavior": {"scaleDown": {"stabilizationWindowSeconds": window}},
+                    },
+                }));
+            }
+            ["load", node, loads @ ..] => {
+                let mut told = serde_json::Map::new();
+                for (pod, value) in loads.iter().filter_map(|load| load.split_once('=')) {
+                    let name = self.real(pod);
+                    let uid = self.cluster.get(&kinds::POD, &name).expect("the pod").uid().to_owned();
+                    // `35000`, or `7/200`: 7 of 200 requests failed.
+                    let told_of = match value.split_once('/') {
+                        Some((failed, asked)) => [0, 0, 0, asked.parse().expect("a number"), failed.parse().expect("a number")],
+                        None => [value.parse::<u64>().expect("a number"); 3]
+                            .into_iter()
+                            .chain([0, 0])
+                            .collect::<Vec<_>>()
+                            .try_into()
+                            .expect("five"),
+                    };
+                    told.insert(uid, json!(told_of));
+                }
+                self.cluster.lease(node);
+                let lease = scheduler::model::ObjectId::new(&kinds::LEASE, scheduler::model::Key::new(scheduler::model::LEASES, node));
+                let told = serde_json::Value::Object(told).to_string();
+                self.cluster.change(&lease, |lease| lease["metadata"]["annotations"][scheduler::names::LOAD] = json!(told));
+            }
+            ["replicas"] => {
+                let line = |object: &&Object| format!("{} {}\n", object.name(), object.spec()["replicas"]);
+                let lines: String = self.cluster.all(&kinds::DEPLOYMENT).iter().map(line).collect();
+                self.out += &format!("{lines}--\n");
+            }
+            ["clock", seconds] => cluster.set_clock(seconds.parse().expect("seconds")),
+            ["delete", "job", name] => cluster.remove(&id(&kinds::JOB, name)),
+            ["jobs"] => {
+                let ended = |job: &&Object| {
+                    let all = job.status()["conditions"].as_array().into_iter().flatten().filter(|c| c["status"] == "True");
+                    let words: Vec<&str> = all.filter_map(|c| c["type"].as_str()).collect();
+                    format!("{} {}\n", job.name(), words.join(" "))
+                };
+                let lines: String = cluster.all(&kinds::JOB).iter().map(ended).collect();
+                self.out += &format!("{lines}--\n");
+            }
             ["settle"] => cluster.settle(),
             ["after", seconds] => {
                 cluster.now += Duration::from_secs_f64(seconds.parse().expect("seconds"));
@@ -128,6 +228,9 @@ impl Teller {
         }
         if let Some(bake) = option("bake") {
             self.cluster.change(&id(&kinds::DEPLOYMENT, name), |d| d["metadata"]["annotations"][scheduler::names::BAKE] = json!(bake));
+        }
+        if let Some(share) = option("canary") {
+            self.cluster.change(&id(&kinds::DEPLOYMENT, name), |d| d["metadata"]["annotations"][scheduler::names::CANARY] = json!(share));
         }
         self.cluster.service(name, json!({"app": name}), None);
     }

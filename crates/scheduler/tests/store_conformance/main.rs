@@ -8,11 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use scheduler::store::etcd::Etcd;
 use scheduler::store::memory::Memory;
 use scheduler::store::redb::Redb;
 use scheduler::store::{Commit, Error, Event, Guard, Item, LeaseId, Op, Result, Revision, Store};
 
 mod chance;
+mod etcd_server;
+mod faults;
 mod history;
 mod kill;
 mod leases;
@@ -26,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 enum Engine {
     Memory(Memory),
     Redb(tempfile::TempDir),
+    Etcd(etcd_server::Servers),
 }
 
 impl Engine {
@@ -37,11 +41,20 @@ impl Engine {
         Engine::Redb(tempfile::tempdir().unwrap())
     }
 
+    /// None where etcd is not installed.
+    async fn etcd() -> Option<Engine> {
+        if etcd_server::is_here() { Some(Engine::Etcd(etcd_server::Servers::start(1).await)) } else { None }
+    }
+
     /// Opens it; whatever it was opened as before must be dropped.
     fn open(&self) -> Arc<dyn Store> {
         match self {
             Engine::Memory(memory) => Arc::new(memory.clone()),
             Engine::Redb(folder) => Arc::new(Redb::open(folder.path().join("state.redb")).unwrap()),
+            Engine::Etcd(servers) => {
+                let opened = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(Etcd::open(&servers.options())));
+                Arc::new(opened.unwrap())
+            }
         }
     }
 }
@@ -56,6 +69,10 @@ macro_rules! rules {
         mod redb { $($(
             #[tokio::test(flavor = "multi_thread")]
             async fn $rule() { crate::$module::$rule(&crate::Engine::redb()).await }
+        )+)+ }
+        mod etcd { $($(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $rule() { if let Some(engine) = crate::Engine::etcd().await { crate::$module::$rule(&engine).await } }
         )+)+ }
     };
 }

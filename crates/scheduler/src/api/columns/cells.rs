@@ -65,7 +65,17 @@ pub(super) fn pairs(map: &Value) -> String {
 
 /// `80/TCP,443/TCP`.
 pub(super) fn ports(list: &Value) -> String {
-    joined(items(list).map(|p| format!("{}/{}", count(&p["port"]), p["protocol"].as_str().unwrap_or("TCP"))))
+    let node = |p: &Value| Some(count(&p["nodePort"])).filter(|port| *port > 0).map_or_else(String::new, |port| format!(":{port}"));
+    joined(items(list).map(|p| format!("{}{}/{}", count(&p["port"]), node(p), p["protocol"].as_str().unwrap_or("TCP"))))
+}
+
+/// Where a Service is reached from elsewhere.
+pub(super) fn external(service: &Value) -> String {
+    if service["spec"]["type"] != "LoadBalancer" {
+        return "<none>".to_owned();
+    }
+    let addresses: Vec<&str> = items(&service["status"]["loadBalancer"]["ingress"]).map(|one| text(&one["ip"])).collect();
+    if addresses.is_empty() { "<pending>".to_owned() } else { addresses.join(",") }
 }
 
 pub(super) fn containers(object: &Value) -> &Value {
@@ -98,6 +108,74 @@ pub(super) fn pod_status(pod: &Value) -> String {
     let own = pod["status"]["reason"].as_str().filter(|r| !r.is_empty());
     let phase = pod["status"]["phase"].as_str().unwrap_or("Pending");
     reason("waiting").or_else(|| reason("terminated")).or(own).unwrap_or(phase).to_owned()
+}
+
+/// `3/3`, of a Deployment whose pods sleep `0/0`.
+pub(super) fn deployment_ready(deployment: &Value) -> String {
+    let asked = if sleeps(deployment) { 0 } else { count(&deployment["spec"]["replicas"]) };
+    format!("{}/{asked}", awake(deployment, "readyReplicas"))
+}
+
+/// How many pods a status counts, but for those that sleep.
+pub(super) fn awake(deployment: &Value, field: &str) -> i64 {
+    if sleeps(deployment) { 0 } else { count(&deployment["status"][field]) }
+}
+
+fn sleeps(deployment: &Value) -> bool {
+    items(&deployment["status"]["conditions"]).any(|c| c["type"] == "Asleep" && c["status"] == "True")
+}
+
+/// `cpu: 12%/50%, 3/40`: what the pods have on average of each metric, and should have.
+pub(super) fn targets(scaler: &Value) -> String {
+    let part = |metric: &Value, which: &str| {
+        let (kind, at) = if metric["type"] == "Resource" { ("resource", "cpu: ") } else { ("pods", "") };
+        let value = &metric[kind][which];
+        let share = value["averageUtilization"].as_u64().map(|percent| format!("{percent}%"));
+        let amount = value["averageValue"].as_str().map(str::to_owned).or_else(|| Some(value["averageValue"].as_u64()?.to_string()));
+        (at, share.or(amount))
+    };
+    let of = |(index, metric): (usize, &Value)| {
+        let now = part(&scaler["status"]["currentMetrics"][index], "current").1.unwrap_or_else(|| "<unknown>".to_owned());
+        let (at, aim) = part(metric, "target");
+        format!("{at}{now}/{}", aim.unwrap_or_default())
+    };
+    let all: Vec<String> = items(&scaler["spec"]["metrics"]).enumerate().map(of).collect();
+    if all.is_empty() { "<none>".to_owned() } else { all.join(", ") }
+}
+
+/// `Complete`, `Failed`, `Suspended`, `Running` …, as `kubectl` has it.
+pub(super) fn job_status(job: &Value) -> &'static str {
+    let holds = |kind: &str| items(&job["status"]["conditions"]).any(|c| c["type"] == kind && c["status"] == "True");
+    let words = [
+        ("Complete", "Complete"),
+        ("Failed", "Failed"),
+        ("SuccessCriteriaMet", "SuccessCriteriaMet"),
+        ("FailureTarget", "FailureTarget"),
+        ("Suspended", "Suspended"),
+    ];
+    let found = words.into_iter().find(|(kind, _)| holds(kind)).map(|(_, word)| word);
+    match found {
+        _ if !job["metadata"]["deletionTimestamp"].is_null() => "Terminating",
+        Some(word) => word,
+        None => "Running",
+    }
+}
+
+pub(super) fn job_completions(job: &Value) -> String {
+    let succeeded = count(&job["status"]["succeeded"]);
+    match (job["spec"]["completions"].as_i64(), job["spec"]["parallelism"].as_i64().unwrap_or(0)) {
+        (Some(completions), _) => format!("{succeeded}/{completions}"),
+        (None, parallelism) if parallelism > 1 => format!("{succeeded}/1 of {parallelism}"),
+        (None, _) => format!("{succeeded}/1"),
+    }
+}
+
+pub(super) fn job_duration(job: &Value, now: jiff::Timestamp) -> String {
+    let time = |value: &Value| text(value).parse::<jiff::Timestamp>().ok();
+    match (time(&job["status"]["startTime"]), time(&job["status"]["completionTime"])) {
+        (Some(began), ended) => ago(ended.unwrap_or(now).as_second() - began.as_second()),
+        (None, _) => String::new(),
+    }
 }
 
 pub(super) fn app_ready(app: &Value) -> String {

@@ -2,7 +2,7 @@
 
 use crate::kinds::Kind;
 
-use super::Shape::{Any, Flag, List, Object, Text, Texts, Whole, WholeOrText, Word, Words};
+use super::Shape::{Any, Flag, List, Object, Quantity, Text, Texts, Whole, WholeOrText, Word, Words};
 use super::pod::SPEC as POD_SPEC;
 use super::{Field, Shape, no, warn, yes};
 
@@ -15,6 +15,9 @@ pub(super) fn of(kind: &Kind) -> Option<&'static [Field]> {
         "Deployment" => DEPLOYMENT,
         "ReplicaSet" => REPLICA_SET,
         "Pod" => POD,
+        "Job" => JOB,
+        "CronJob" => CRON_JOB,
+        "HorizontalPodAutoscaler" => SCALER,
         "Service" => SERVICE,
         "Ingress" => INGRESS,
         "ConfigMap" => CONFIG_MAP,
@@ -91,6 +94,124 @@ static REPLICA_SET: &[Field] = &[
     STATUS,
 ];
 
+static JOB_SPEC: &[Field] = &[
+    yes("parallelism", Whole(0, MOST_REPLICAS)),
+    yes("completions", Whole(0, MOST_REPLICAS)),
+    yes("completionMode", Word(&["NonIndexed", "Indexed"])),
+    yes("backoffLimit", Whole(0, i32::MAX as i64)),
+    yes("activeDeadlineSeconds", Whole(1, MOST_SECONDS)),
+    yes("ttlSecondsAfterFinished", Whole(0, MOST_SECONDS)),
+    yes("suspend", Flag),
+    yes("selector", Object(SELECTOR)),
+    yes("template", Object(TEMPLATE)),
+    warn(
+        "podReplacementPolicy",
+        Word(&["TerminatingOrFailed", "Failed"]),
+        "\"TerminatingOrFailed\"",
+        "a pod that is on its way out is replaced at once",
+    ),
+    no("manualSelector", "false", "the selector is made of the job's UID; leave it out"),
+    no("podFailurePolicy", "", "every failure counts as one; leave it out"),
+    no("successPolicy", "", "write how many completions it takes"),
+    no("backoffLimitPerIndex", "", "write backoffLimit, which counts for all pods together"),
+    no("maxFailedIndexes", "", "write backoffLimit, which counts for all pods together"),
+    no("managedBy", "\"kubernetes.io/job-controller\"", "jobs are run by the scheduler itself; leave it out"),
+];
+
+/// Most seconds that a time in a Job may be.
+const MOST_SECONDS: i64 = i32::MAX as i64;
+
+static JOB: &[Field] = &[API_VERSION, KIND, META, yes("spec", Object(JOB_SPEC)), STATUS];
+
+static CRON_JOB: &[Field] = &[
+    API_VERSION,
+    KIND,
+    META,
+    yes(
+        "spec",
+        Object(&[
+            yes("schedule", Text),
+            yes("timeZone", Text),
+            yes("startingDeadlineSeconds", Whole(0, MOST_SECONDS)),
+            yes("concurrencyPolicy", Word(&["Allow", "Forbid", "Replace"])),
+            yes("suspend", Flag),
+            yes("successfulJobsHistoryLimit", Whole(0, 1000)),
+            yes("failedJobsHistoryLimit", Whole(0, 1000)),
+            yes("jobTemplate", Object(&[META, yes("spec", Object(JOB_SPEC))])),
+        ]),
+    ),
+    STATUS,
+];
+
+const AT_ONCE: &str = "pods are added at once, and taken away after stabilizationWindowSeconds; leave it out";
+
+static RULES_UP: &[Field] = &[
+    no("stabilizationWindowSeconds", "0", AT_ONCE),
+    yes("selectPolicy", Word(&["Max", "Disabled"])),
+    no("policies", "[]", AT_ONCE),
+    no("tolerance", "\"100m\",\"0.1\"", "a load that is off by a tenth moves nothing; leave it out"),
+];
+
+static RULES_DOWN: &[Field] = &[
+    yes("stabilizationWindowSeconds", Whole(0, 3600)),
+    yes("selectPolicy", Word(&["Max", "Disabled"])),
+    no("policies", "[]", AT_ONCE),
+    no("tolerance", "\"100m\",\"0.1\"", "a load that is off by a tenth moves nothing; leave it out"),
+];
+
+const OURS: &str = "write a metric of type Resource (cpu) or Pods (concurrency, requests_per_second)";
+
+static METRICS: &[Field] = &[
+    yes("type", Word(&["Resource", "Pods"])),
+    yes(
+        "resource",
+        Object(&[
+            yes("name", Word(&["cpu"])),
+            yes(
+                "target",
+                Object(&[
+                    yes("type", Word(&["Utilization", "AverageValue"])),
+                    yes("averageUtilization", Whole(1, 1_000_000)),
+                    yes("averageValue", Quantity),
+                ]),
+            ),
+        ]),
+    ),
+    yes(
+        "pods",
+        Object(&[
+            yes(
+                "metric",
+                Object(&[
+                    yes("name", Word(&["concurrency", "requests_per_second"])),
+                    no("selector", "{}", "the pods' own counts have no labels; leave it out"),
+                ]),
+            ),
+            yes("target", Object(&[yes("type", Word(&["AverageValue"])), yes("averageValue", Quantity)])),
+        ]),
+    ),
+    no("object", "", OURS),
+    no("external", "", OURS),
+    no("containerResource", "", OURS),
+];
+
+static SCALER: &[Field] = &[
+    API_VERSION,
+    KIND,
+    META,
+    yes(
+        "spec",
+        Object(&[
+            yes("scaleTargetRef", Object(&[yes("apiVersion", Text), yes("kind", Word(&["Deployment"])), yes("name", Text)])),
+            yes("minReplicas", Whole(0, MOST_REPLICAS)),
+            yes("maxReplicas", Whole(1, MOST_REPLICAS)),
+            yes("metrics", List(METRICS)),
+            yes("behavior", Object(&[yes("scaleUp", Object(RULES_UP)), yes("scaleDown", Object(RULES_DOWN))])),
+        ]),
+    ),
+    STATUS,
+];
+
 static POD: &[Field] = &[API_VERSION, KIND, META, yes("spec", Object(POD_SPEC)), STATUS];
 
 static SERVICE: &[Field] = &[
@@ -101,7 +222,7 @@ static SERVICE: &[Field] = &[
         "spec",
         Object(&[
             yes("selector", Words),
-            yes("type", Word(&["ClusterIP"])),
+            yes("type", Word(&["ClusterIP", "NodePort", "LoadBalancer"])),
             yes(
                 "ports",
                 List(&[
@@ -110,7 +231,7 @@ static SERVICE: &[Field] = &[
                     yes("targetPort", WholeOrText),
                     yes("protocol", Word(&["TCP"])),
                     warn("appProtocol", Text, "\"http\"", "guests speak HTTP"),
-                    no("nodePort", "0", "not yet; route to it with an Ingress"),
+                    yes("nodePort", Whole(0, 65535)),
                 ]),
             ),
             warn("clusterIP", Text, "\"None\",\"\"", "services have names, not addresses"),
@@ -120,16 +241,16 @@ static SERVICE: &[Field] = &[
             warn("internalTrafficPolicy", Text, "\"Cluster\"", "an endpoint on the caller's node is preferred"),
             warn("trafficDistribution", Text, "\"PreferClose\"", "an endpoint on the caller's node is preferred"),
             warn("publishNotReadyAddresses", Flag, "false", "only ready pods get requests"),
-            warn("allocateLoadBalancerNodePorts", Flag, "true,false", "there are no load balancers"),
-            no("sessionAffinity", "\"None\"", "not yet; leave it out"),
-            no("sessionAffinityConfig", "{}", "not yet; leave it out"),
+            yes("allocateLoadBalancerNodePorts", Flag),
+            no("sessionAffinity", "\"None\"", "clients behind one address would all get one pod; leave it out"),
+            no("sessionAffinityConfig", "{}", "clients behind one address would all get one pod; leave it out"),
             no("externalName", "\"\"", "grant the guest the target itself (annotation wctl.dev/connect)"),
-            no("externalIPs", "[]", "route to it with an Ingress"),
-            no("loadBalancerIP", "\"\"", "route to it with an Ingress"),
-            no("loadBalancerClass", "\"\"", "route to it with an Ingress"),
-            no("loadBalancerSourceRanges", "[]", "route to it with an Ingress"),
-            no("externalTrafficPolicy", "\"Cluster\"", "route to it with an Ingress"),
-            no("healthCheckNodePort", "0", "route to it with an Ingress"),
+            no("externalIPs", "[]", "the nodes' own addresses are answered on; leave it out"),
+            no("loadBalancerIP", "\"\"", "the nodes' own addresses are answered on; leave it out"),
+            no("loadBalancerClass", "\"\"", "every node's gateway serves it; leave it out"),
+            no("loadBalancerSourceRanges", "[]", "keep others out with a firewall in front of the nodes"),
+            no("externalTrafficPolicy", "\"Cluster\"", "every node answers for all pods; leave it out"),
+            no("healthCheckNodePort", "0", "every node answers for all pods; leave it out"),
         ]),
     ),
     STATUS,

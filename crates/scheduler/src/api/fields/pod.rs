@@ -13,7 +13,7 @@ const NOT_YET: &str = "not yet; leave it out";
 /// `spec` of a Pod.
 pub(super) static SPEC: &[Field] = &[
     yes("containers", List(CONTAINER)),
-    yes("restartPolicy", Word(&["Always"])),
+    yes("restartPolicy", Word(&["Always", "OnFailure", "Never"])),
     yes("nodeSelector", Words),
     yes("nodeName", Text),
     yes("terminationGracePeriodSeconds", Whole(0, 3600)),
@@ -37,7 +37,7 @@ pub(super) static SPEC: &[Field] = &[
     warn("os", Any, "{\"name\":\"linux\"}", "a component runs on every system"),
     warn("securityContext", Object(POD_SECURITY), "{}", "the sandbox is stricter than any of this"),
     no("affinity", "{}", "write nodeSelector, or the annotation wctl.dev/spread"),
-    no("topologySpreadConstraints", "[]", "write the annotation wctl.dev/spread"),
+    yes("topologySpreadConstraints", List(SPREAD)),
     no("hostNetwork", "false", "a component has no network of its own; route to it with a Service or an Ingress"),
     no("hostPID", "false", NO_LINUX),
     no("hostIPC", "false", NO_LINUX),
@@ -45,7 +45,7 @@ pub(super) static SPEC: &[Field] = &[
     no("hostAliases", "[]", NOT_YET),
     no("initContainers", "[]", ONE_CONTAINER),
     no("ephemeralContainers", "[]", ONE_CONTAINER),
-    no("volumes", "[]", "use the annotation wctl.dev/volumes, or keep data in wasi:keyvalue (annotation wctl.dev/keyvalue)"),
+    yes("volumes", List(VOLUME)),
     no("activeDeadlineSeconds", "", NOT_YET),
     no("overhead", "{}", "the node knows what a sandbox costs; leave it out"),
     no("readinessGates", "[]", NOT_YET),
@@ -92,7 +92,7 @@ static CONTAINER: &[Field] = &[
     warn("resizePolicy", Any, "[]", "new limits make a new revision"),
     no("command", "[]", "a component has one entry point; give it args"),
     no("workingDir", "\"\"", "a component has no file system unless it is granted one; leave it out"),
-    no("volumeMounts", "[]", "use the annotation wctl.dev/volumes, or keep data in wasi:keyvalue (annotation wctl.dev/keyvalue)"),
+    yes("volumeMounts", List(MOUNT)),
     no("volumeDevices", "[]", NO_LINUX),
     no("lifecycle", "{}", "requests are drained before a pod stops, and hooks have nothing to run; leave it out"),
     no("stdin", "false", "nothing can be attached to a component; leave it out"),
@@ -125,7 +125,7 @@ static ENV_SOURCE: &[Field] = &[
     yes("secretKeyRef", Object(KEY_REFERENCE)),
     yes("configMapKeyRef", Object(KEY_REFERENCE)),
     yes("fieldRef", Object(&[yes("fieldPath", Text), yes("apiVersion", Text)])),
-    no("resourceFieldRef", "", "write the value itself"),
+    yes("resourceFieldRef", Object(&[yes("resource", Text), yes("containerName", Text), yes("divisor", Quantity)])),
     no("fileKeyRef", "", "write the value itself"),
 ];
 
@@ -135,6 +135,61 @@ static ENV_FROM: &[Field] = &[
     yes("prefix", Text),
     yes("configMapRef", Object(&[yes("name", Text), yes("optional", Flag)])),
     yes("secretRef", Object(&[yes("name", Text), yes("optional", Flag)])),
+];
+
+static SPREAD: &[Field] = &[
+    yes("topologyKey", Text),
+    yes("maxSkew", Whole(1, 1000)),
+    warn(
+        "whenUnsatisfiable",
+        Word(&["ScheduleAnyway", "DoNotSchedule"]),
+        "\"ScheduleAnyway\"",
+        "pods are spread as evenly as there is room, and wait for nothing else",
+    ),
+    warn("labelSelector", Any, "", "the pods of the same Deployment are spread"),
+    warn("matchLabelKeys", Any, "[]", "the pods of the same Deployment are spread"),
+    warn("minDomains", Any, "", "pods are spread as evenly as there is room, and wait for nothing else"),
+    warn("nodeAffinityPolicy", Text, "\"Honor\"", "only nodes that may have the pod count"),
+    warn("nodeTaintsPolicy", Text, "\"Ignore\"", "nodes have no taints"),
+];
+
+const OTHER_VOLUME: &str = "there are emptyDir, configMap and secret; what shall outlive the pod goes into the annotation wctl.dev/volumes";
+const MODE: &str = "files are read-only, and the guest alone sees them";
+
+static VOLUME: &[Field] = &[
+    yes("name", Text),
+    yes(
+        "emptyDir",
+        Object(&[
+            yes("sizeLimit", Quantity),
+            warn("medium", Text, "\"\"", "it is a folder of the node's disk, of 64Mi where no sizeLimit is written"),
+        ]),
+    ),
+    yes("configMap", Object(&[yes("name", Text), yes("items", List(ITEM)), yes("optional", Flag), warn("defaultMode", Any, "420", MODE)])),
+    yes(
+        "secret",
+        Object(&[yes("secretName", Text), yes("items", List(ITEM)), yes("optional", Flag), warn("defaultMode", Any, "420", MODE)]),
+    ),
+    no("hostPath", "", OTHER_VOLUME),
+    no("persistentVolumeClaim", "", OTHER_VOLUME),
+    no("projected", "", OTHER_VOLUME),
+    no("downwardAPI", "", "take it from the environment (env[].valueFrom.fieldRef)"),
+    no("ephemeral", "", OTHER_VOLUME),
+    no("csi", "", OTHER_VOLUME),
+    no("nfs", "", OTHER_VOLUME),
+    no("image", "", OTHER_VOLUME),
+];
+
+static ITEM: &[Field] = &[yes("key", Text), yes("path", Text), warn("mode", Any, "", MODE)];
+
+static MOUNT: &[Field] = &[
+    yes("name", Text),
+    yes("mountPath", Text),
+    yes("readOnly", Flag),
+    no("subPath", "\"\"", "mount the whole volume, and name its files with `items`"),
+    no("subPathExpr", "\"\"", "mount the whole volume, and name its files with `items`"),
+    warn("mountPropagation", Text, "\"None\"", "a guest mounts nothing"),
+    warn("recursiveReadOnly", Text, "\"Disabled\"", "a guest mounts nothing"),
 ];
 
 static PORT: &[Field] = &[

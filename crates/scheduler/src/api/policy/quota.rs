@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Quota, plain, rules};
 use crate::api::status::{Refusal, Result};
 use crate::api::{Api, quantity, reply};
-use crate::kinds::{DEPLOYMENT, POD, REPLICA_SET};
+use crate::kinds::{DEPLOYMENT, JOB, POD, REPLICA_SET};
 use crate::objects::{Object, Write};
 
 /// Where the turns of namespaces with a quota are kept.
@@ -17,7 +17,7 @@ const QUOTAS: &str = "/quotas/";
 /// of two writes that fit alone and not together one comes second and is looked at again.
 pub(in crate::api) async fn quota(api: &Api, namespace: &str, changed: &[&Object]) -> Result<Option<Write>> {
     let counted: Vec<&Object> =
-        changed.iter().copied().filter(|object| matches!(object.kind(), "Deployment" | "ReplicaSet" | "Pod")).collect();
+        changed.iter().copied().filter(|object| matches!(object.kind(), "Deployment" | "ReplicaSet" | "Job" | "Pod")).collect();
     let Some(first) = counted.first() else { return Ok(None) };
     let kind = first.known_kind().map_err(|e| Refusal::bad_request(e.to_string()))?;
     let limits: Vec<(String, [Limit; 3])> =
@@ -53,22 +53,37 @@ impl Quota {
 /// What the namespace would hold: its pods, their memory and their CPU.
 async fn sums(api: &Api, namespace: &str, changed: &[&Object]) -> Result<[u128; 3]> {
     let mut sums = [0u128; 3];
-    // What owns counts for what it owns: a Deployment for its ReplicaSets, a ReplicaSet for its Pods.
+    // What owns counts for what it owns: a Deployment for its ReplicaSets, a ReplicaSet or a Job for its Pods.
     let mut owners: HashSet<String> = HashSet::new();
-    for kind in [&DEPLOYMENT, &REPLICA_SET, &POD] {
+    for kind in [&DEPLOYMENT, &REPLICA_SET, &JOB, &POD] {
         let list = api.0.objects.list(kind, Some(namespace), 0, None).await.map_err(|e| reply::refusal(kind, "", e))?;
         let of_kind = || changed.iter().copied().filter(|c| c.kind() == kind.kind);
         let kept = list.items.iter().filter(|o| !of_kind().any(|c| c.name() == o.name()));
         let all: Vec<&Object> = kept.chain(of_kind()).collect();
         all.iter().filter(|o| o.controller_uid().is_none_or(|uid| !owners.contains(uid))).for_each(|o| add(&mut sums, o));
-        owners = all.iter().map(|o| o.uid().to_owned()).collect();
+        // A Job is no owner of ReplicaSets and a ReplicaSet none of Jobs, so both may be in the way of the next.
+        if kind == &JOB {
+            owners.extend(all.iter().map(|o| o.uid().to_owned()))
+        } else {
+            owners = all.iter().map(|o| o.uid().to_owned()).collect()
+        }
     }
     Ok(sums)
 }
 
-/// Adds pods, memory and CPU of a Deployment, ReplicaSet or Pod, the last two in thousandths.
+/// Adds pods, memory and CPU of a Deployment, ReplicaSet, Job or Pod, the last two in thousandths.
 fn add(sums: &mut [u128; 3], object: &Object) {
-    let pods = if object.kind() == "Pod" { 1 } else { u128::from(object.spec()["replicas"].as_u64().unwrap_or(1)) };
+    let ended = |status: &Value| {
+        matches!(status["phase"].as_str(), Some("Succeeded" | "Failed"))
+            || !status["completionTime"].is_null()
+            || status["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Failed" && c["status"] == "True")
+    };
+    let pods = match object.kind() {
+        "Pod" | "Job" if ended(object.status()) => 0,
+        "Pod" => 1,
+        "Job" => u128::from(object.spec()["parallelism"].as_u64().unwrap_or(1)),
+        _ => u128::from(object.spec()["replicas"].as_u64().unwrap_or(1)),
+    };
     let template = if object.kind() == "Pod" { &object.0 } else { &object.spec()["template"] };
     let resources = &template["spec"]["containers"][0]["resources"];
     let amount = |name: &str| quantity::of(&resources["limits"][name]).or_else(|| quantity::of(&resources["requests"][name])).unwrap_or(0);

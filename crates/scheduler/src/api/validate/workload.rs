@@ -3,11 +3,15 @@
 use serde_json::Value;
 
 use super::names::{is_label_name, labels};
+use super::volumes;
 use crate::api::quantity;
 use crate::api::status::Cause;
 
 /// What a variable may be taken from; a node knows no more of a pod before it starts.
 const FIELD_PATHS: [&str; 4] = ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName"];
+
+/// Which amounts a variable may be taken from.
+const RESOURCES: [&str; 4] = ["limits.memory", "limits.cpu", "requests.memory", "requests.cpu"];
 
 pub(super) fn workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
@@ -33,6 +37,9 @@ pub(super) fn workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
     labels(&template["metadata"]["labels"], "spec.template.metadata.labels", causes);
     if !template["spec"]["nodeName"].is_null() {
         causes.push(Cause::forbidden("spec.template.spec.nodeName", "the scheduler places pods; write nodeSelector"));
+    }
+    if template["spec"]["restartPolicy"].as_str().is_some_and(|policy| policy != "Always") {
+        causes.push(Cause::invalid("spec.template.spec.restartPolicy", "must be Always: what is to end is a Job"));
     }
     rolling_update(&spec["strategy"], causes);
     pod_spec(&template["spec"], "spec.template.spec", causes);
@@ -81,10 +88,13 @@ pub(super) fn pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) 
     }
 }
 
-fn pod_spec(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
+pub(super) fn pod_spec(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
     let containers = spec["containers"].as_array().map_or(&[][..], Vec::as_slice);
     match containers {
-        [one] => container(one, &format!("{at}.containers[0]"), causes),
+        [one] => {
+            container(one, &format!("{at}.containers[0]"), causes);
+            volumes::check(spec, one, at, causes);
+        }
         [] => causes.push(Cause::required(format!("{at}.containers"), "one container is required: the component to run")),
         [_, more @ ..] => {
             let name = more[0]["name"].as_str().unwrap_or_default();
@@ -146,8 +156,13 @@ fn variable(env: &Value, at: &str, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid(format!("{at}.valueFrom"), "write either value or valueFrom"));
     }
     let from = &env["valueFrom"];
-    if from.is_object() && ["secretKeyRef", "configMapKeyRef", "fieldRef"].iter().all(|source| from[source].is_null()) {
-        causes.push(Cause::required(format!("{at}.valueFrom"), "name a secretKeyRef, a configMapKeyRef or a fieldRef"));
+    if from.is_object() && ["secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"].iter().all(|source| from[source].is_null()) {
+        causes.push(Cause::required(format!("{at}.valueFrom"), "name a secretKeyRef, a configMapKeyRef, a fieldRef or a resourceFieldRef"));
+    }
+    let resource = from["resourceFieldRef"]["resource"].as_str().unwrap_or_default();
+    if from["resourceFieldRef"].is_object() && !RESOURCES.contains(&resource) {
+        let what = format!("{resource:?} is not offered; there are {}", RESOURCES.join(", "));
+        causes.push(Cause::invalid(format!("{at}.valueFrom.resourceFieldRef.resource"), what));
     }
     let path = from["fieldRef"]["fieldPath"].as_str().unwrap_or_default();
     if from["fieldRef"].is_object() && !FIELD_PATHS.contains(&path) {

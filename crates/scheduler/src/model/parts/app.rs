@@ -81,6 +81,8 @@ pub struct ServiceStatus {
     pub updated: u32,
     /// The number of its revision.
     pub revision: u64,
+    /// Whether all its pods sleep until a request comes.
+    pub asleep: bool,
 }
 
 /// One generation of an App, kept so that it can come back.

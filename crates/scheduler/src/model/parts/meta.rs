@@ -87,6 +87,8 @@ pub struct Meta {
     pub born: i64,
     /// Whether its deletion was asked for.
     pub deleting: bool,
+    /// Whether it goes after everything that it owns.
+    pub foreground: bool,
 }
 
 /// Whether something holds, and why.

@@ -1,6 +1,6 @@
 //! A machine and its sign of life.
 
-use super::Meta;
+use super::{Meta, Name};
 use crate::model::Resources;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct Node {
     pub cordoned: bool,
     /// As last written.
     pub ready: NodeReady,
+    /// Where it is reached; empty while unknown.
+    pub address: Name,
 }
 
 /// A node's sign of life.

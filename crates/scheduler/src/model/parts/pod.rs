@@ -23,6 +23,18 @@ pub struct Pod {
     pub need: Claim,
     /// Whether it ended for good (Failed or Succeeded).
     pub ended: bool,
+    /// Whether it goes as soon as another has taken its place.
+    pub evicted: bool,
+    /// After how many seconds without a request it may sleep, as last written.
+    pub sleep: Option<u64>,
+    /// Whether it sleeps: ready, and nothing of it runs.
+    pub asleep: bool,
+    /// Whether that end was a success.
+    pub succeeded: bool,
+    /// Whether its Job's status counts its end already.
+    pub counted: bool,
+    /// Its number among the pods of its Job, where those have one.
+    pub index: Option<u32>,
     /// Since when this leader knows it as ready.
     pub ready: Option<Duration>,
     /// Its address; empty while unknown.

@@ -1,6 +1,7 @@
 //! Where requests lead: routes, Services and the pods behind them.
 
 use super::{Labels, Meta, Name};
+use crate::routes::Canary;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -11,8 +12,23 @@ pub struct Service {
     pub meta: Meta,
     /// Labels of its pods; empty: none.
     pub selector: Labels,
-    /// The port of its pods.
-    pub port: u16,
+    /// The ports of its pods.
+    pub ports: Vec<Port>,
+    /// Whether it is reached at the addresses of all nodes (`LoadBalancer`).
+    pub balanced: bool,
+    /// The addresses that its status names.
+    pub shown: Vec<Name>,
+}
+
+/// A port of a Service, seen from its pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// What the Service calls it; may be empty.
+    pub name: Name,
+    /// Its number at the pods.
+    pub number: u16,
+    /// Whether the pods listen there themselves, so that connections lead there and not requests.
+    pub bare: bool,
 }
 
 /// The ready pods of one Service, as last written.
@@ -22,10 +38,12 @@ pub struct Slice {
     pub meta: Meta,
     /// The Service's name; empty where no label says.
     pub service: Name,
-    /// The pods' port.
-    pub port: u16,
+    /// The ports of the pods.
+    pub ports: Vec<Port>,
     /// In order of pod name.
     pub endpoints: Vec<Endpoint>,
+    /// Which of them get a share of the requests and no more.
+    pub canary: Option<Canary>,
 }
 
 /// A pod that may get requests.

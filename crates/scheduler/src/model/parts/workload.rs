@@ -58,8 +58,8 @@ pub struct Claim {
     pub ports: Vec<u16>,
     /// Labels that its node must have.
     pub node_labels: Labels,
-    /// The node label whose values it is spread over; empty: over nodes.
-    pub spread: Name,
+    /// The node labels whose values it is spread over, the first before the others; nodes come last in any case.
+    pub spread: Vec<Name>,
 }
 
 /// What a Deployment asks for and how it fares.
@@ -85,12 +85,16 @@ pub struct Deployment {
     pub min_ready: Duration,
     /// How long the first pods of a revision are watched before the rollout goes on.
     pub bake: Duration,
+    /// The share of the pods and of the requests, in per cent, that a new revision gets until it has baked.
+    pub canary: Option<u32>,
     /// What to do when the deadline passes.
     pub on_failure: OnFailure,
     /// Its pods, as typed.
     pub template: Template,
     /// The number of its revision, as last written.
     pub revision: u64,
+    /// Why it was changed, as its author says.
+    pub cause: Name,
     /// As last written.
     pub status: DeploymentStatus,
     /// What the Progressing condition says about when; only compared with what it said before.
@@ -118,6 +122,8 @@ pub struct DeploymentStatus {
     pub is_available: Condition,
     /// Whether the rollout goes on.
     pub is_progressing: Condition,
+    /// Whether all of its pods sleep.
+    pub asleep: bool,
 }
 
 /// A revision of a Deployment: so many pods of one exact template.
@@ -129,6 +135,8 @@ pub struct ReplicaSet {
     pub replicas: u32,
     /// The number of the revision.
     pub revision: u64,
+    /// Why it came to be, as its author says.
+    pub cause: Name,
     /// The Deployment's template as typed, canonical JSON; empty for a ReplicaSet made by hand.
     pub typed: Name,
     /// Its pods, exact.

@@ -1,6 +1,6 @@
 //! An App as JSON to the small struct.
 
-use super::{annotation, canonical, count, int, items, text};
+use super::{annotation, canonical, count, flag, int, items, text};
 use crate::app::without_replicas;
 use crate::model::{App, AppStatus, Key, Meta, Name, ObjectId, Phase, Revision, ServiceStatus};
 use crate::{kinds, names};
@@ -11,7 +11,7 @@ pub(super) fn app(meta: Meta, object: &Value) -> App {
     let services = object.pointer("/spec/services").and_then(Value::as_object);
     let parts = services.into_iter().flatten().flat_map(|(name, service)| parts(&meta.key, name, service)).collect();
     App {
-        services: services.map_or(1, serde_json::Map::len),
+        services: services.map_or(1, |all| all.values().filter(|service| !service["job"].is_object()).count()),
         parts,
         meta,
         rolled_back: annotation(object, names::ROLLED_BACK).map(Name::from),
@@ -21,13 +21,20 @@ pub(super) fn app(meta: Meta, object: &Value) -> App {
 
 /// What one service of an App becomes: the same objects as in [`expand`](crate::app::expand).
 fn parts(app: &Key, name: &str, service: &Value) -> Vec<ObjectId> {
+    // A job that ran once is not made again: it would run again.
+    if service["job"].is_object() {
+        let cron = service["job"]["cron"].is_string().then_some(&kinds::CRON_JOB);
+        let key = app.sibling(&crate::app::object_name(&app.name, name));
+        return cron.map(|kind| ObjectId::new(kind, key)).into_iter().collect();
+    }
     let key = app.sibling(&crate::app::object_name(&app.name, name));
     let routed = match &service["route"] {
         Value::Null => false,
         Value::Array(routes) => !routes.is_empty(),
         _ => true,
     };
-    let kinds = [Some(&kinds::DEPLOYMENT), Some(&kinds::SERVICE), routed.then_some(&kinds::INGRESS)];
+    let scaled = service["scale"].is_object().then_some(&kinds::HPA);
+    let kinds = [Some(&kinds::DEPLOYMENT), Some(&kinds::SERVICE), routed.then_some(&kinds::INGRESS), scaled];
     kinds.into_iter().flatten().map(|kind| ObjectId::new(kind, key.clone())).collect()
 }
 
@@ -38,6 +45,7 @@ fn app_status(status: &Value) -> AppStatus {
         desired: count(value, "/desired"),
         updated: count(value, "/updated"),
         revision: u64::try_from(int(value, "/revision")).unwrap_or(0),
+        asleep: flag(value, "/asleep"),
     };
     AppStatus {
         phase: Phase::parse(text(status, "/phase")),

@@ -20,6 +20,11 @@ fn ingress(book: &mut Book, name: &str, created: &str, host: &str, rules: &[(&st
     book.ingress(Key::of(&ingress.metadata), Some(Claims::from(&ingress)));
 }
 
+/// Of a Service that is reached inside the cluster alone.
+fn front(app: &str) -> Front {
+    Front { app: app.into(), ports: Box::new([80]), callers: Box::default(), place: None }
+}
+
 fn slice(book: &mut Book, service: &str, pods: &[(&str, bool)]) {
     let endpoints: Vec<_> = pods
         .iter()
@@ -100,7 +105,7 @@ fn only_ready_pods_of_a_service_that_exists_are_endpoints() {
     let web = Key::new("default", "web");
     slice(&mut book, "web", &[("2", true), ("1", true), ("3", false)]);
     assert_eq!(book.backend(&web), None);
-    book.service(web.clone(), Some("".into()));
+    book.service(web.clone(), Some(front("")));
     let backend = book.backend(&web).expect("a backend");
     let pods: Vec<&str> = backend.endpoints.iter().map(|e| &*e.pod).collect();
     assert_eq!(pods, ["1", "2"]);
@@ -112,7 +117,7 @@ fn a_change_touches_what_it_is_about_and_nothing_else() {
     let mut book = Book::default();
     for n in ["a", "b"] {
         ingress(&mut book, n, "2026-01-01T00:00:00Z", n, &[("/", n)]);
-        book.service(Key::new("default", n), Some("".into()));
+        book.service(Key::new("default", n), Some(front("")));
         slice(&mut book, n, &[(n, true)]);
     }
     book.take_changes();
@@ -173,10 +178,15 @@ fn take(book: &mut Book, step: Step) {
             });
             book.ingress(key(name), claims);
         }
-        Step::Service(name, app) => book.service(key(name), app.map(text)),
+        Step::Service(name, app) => book.service(key(name), app.map(|app| front(&text(app)))),
         Step::Slice(name, pods) => {
             let endpoint = |pod| Endpoint { pod: text(pod), node: "edge-1".into(), address: "".into() };
-            let pods = pods.map(|(service, pods)| Pods { service: key(service), endpoints: pods.into_iter().map(endpoint).collect() });
+            let pods = pods.map(|(service, pods)| Pods {
+                service: key(service),
+                endpoints: pods.into_iter().map(endpoint).collect(),
+                canary: None,
+                bare: Box::default(),
+            });
             book.slice(key(name), pods);
         }
         Step::OnlyIngresses(names) => book.only_ingresses(&names.into_iter().map(key).collect()),
@@ -196,6 +206,29 @@ fn answers(book: &mut Book) -> Answers {
     let hosts = (0..4).map(|host| book.routes(&text(host))).collect();
     let apps = (0..4).map(|app| book.routes_of_app(&key(app))).collect();
     (hosts, apps, (0..4).map(|service| book.backend(&key(service))).collect(), touched)
+}
+
+#[test]
+fn an_ingress_that_is_too_large_is_refused_and_what_is_there_stays_counted() {
+    let mut book = Book::default();
+    let key = |n: usize| Key::new("default", &n.to_string());
+    let claims = |routes: usize, path: &str| {
+        let claim = |n: usize| {
+            let route = Route { path: format!("{path}/{n}").into(), exact: false, service: Key::new("default", "web") };
+            Claim { host: "a.example".into(), route }
+        };
+        Claims { born: 0, app: "".into(), claims: (0..routes).map(claim).collect() }
+    };
+    assert!(book.refuses(&key(0), &claims(MOST_OF_ONE + 1, "")).is_some_and(|why| why.contains("1001 routes")));
+    assert!(book.refuses(&key(0), &claims(1, &"/a".repeat(LONGEST))).is_some_and(|why| why.contains("1024 bytes")));
+    for n in 0..MOST_OF_ALL / MOST_OF_ONE {
+        assert_eq!(book.refuses(&key(n), &claims(MOST_OF_ONE, "")), None);
+        book.ingress(key(n), Some(claims(MOST_OF_ONE, "")));
+    }
+    assert!(book.refuses(&key(MOST_OF_ALL), &claims(1, "")).is_some_and(|why| why.contains("200000 routes already")));
+    assert_eq!(book.refuses(&key(0), &claims(MOST_OF_ONE, "/other")), None, "as many as before");
+    book.ingress(key(1), None);
+    assert_eq!(book.refuses(&key(MOST_OF_ALL), &claims(1, "")), None);
 }
 
 proptest! {

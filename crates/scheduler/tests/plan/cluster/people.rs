@@ -3,7 +3,7 @@
 use super::{Cluster, NAMESPACE};
 use scheduler::app::object_name;
 use scheduler::kinds;
-use scheduler::model::{Key, LEASES, Resolution, Unit};
+use scheduler::model::{Key, LEASES, ObjectId, Resolution, Unit};
 use scheduler::names;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,8 +19,10 @@ impl Cluster {
 
     pub fn lease(&mut self, node: &str) {
         let turn = self.version;
+        let known = self.store.get(&ObjectId::new(&kinds::LEASE, Key::new(LEASES, node)));
+        let annotations = known.map_or(Value::Null, |lease| lease.0["metadata"]["annotations"].clone());
         self.put(json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node, "namespace": LEASES},
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node, "namespace": LEASES, "annotations": annotations},
             "spec": {"holderIdentity": node, "leaseTransitions": turn},
         }));
     }
@@ -31,6 +33,49 @@ impl Cluster {
             "metadata": {"name": name, "namespace": NAMESPACE, "ownerReferences": owner.into_iter().collect::<Vec<_>>()},
             "spec": {"selector": selector, "ports": [{"port": 80}]},
         }));
+    }
+
+    /// The Deployment `sleeper` of one pod, with an autoscaler whose fewest pods are 0.
+    pub fn sleeper(&mut self, image: &str) {
+        self.deployment("sleeper", 1, image, "64Mi", None, json!({}));
+        self.service("sleeper", json!({"app": "sleeper"}), None);
+        let target = json!({"type": "AverageValue", "averageValue": "10"});
+        self.put(json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "sleeper", "namespace": NAMESPACE},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "sleeper"}, "minReplicas": 0, "maxReplicas": 3,
+                "metrics": [{"type": "Pods", "pods": {"metric": {"name": "concurrency"}, "target": target}}],
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 10}},
+            },
+        }));
+    }
+
+    /// A Job or a CronJob with the API's defaults; `spec` is the Job's, `cron` the CronJob's own fields.
+    pub fn job(&mut self, name: &str, spec: Value, cron: Option<Value>) {
+        let template = json!({
+            "metadata": {"labels": {"app": name}},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": name, "image": "job@sha256:0", "resources": {"requests": {"memory": "64Mi"}}}]},
+        });
+        let mut job = json!({"template": template});
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            job[field] = value.clone();
+        }
+        let (kind, mut spec) = match &cron {
+            Some(_) => (&kinds::CRON_JOB, json!({"jobTemplate": {"spec": job}})),
+            None => (&kinds::JOB, job),
+        };
+        for (field, value) in cron.iter().filter_map(Value::as_object).flatten() {
+            spec[field] = value.clone();
+        }
+        let uid = format!("uid-of-{name}");
+        let mut object = json!({
+            "apiVersion": "batch/v1", "kind": kind.kind, "metadata": {"name": name, "namespace": NAMESPACE, "uid": uid}, "spec": spec,
+        });
+        if let Some(before) = self.get(kind, name) {
+            object["status"] = before.status().clone();
+        }
+        scheduler::api::defaults::fill(kind, &mut object);
+        self.put(object);
     }
 
     /// The registry answers, for the `tries`th time, that there is no such tag.
