@@ -2,6 +2,7 @@
 
 pub mod env;
 pub mod events;
+pub mod files;
 pub mod pod;
 pub mod report;
 pub mod status;
@@ -9,6 +10,7 @@ pub mod step;
 pub mod watch;
 
 mod here;
+mod new;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -25,16 +27,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::instance::{Host, Note};
+use crate::kept::Kept;
 use events::Events;
-use here::{Here, New};
+use here::Here;
+use new::New;
 use report::Report;
 use step::{Assigned, Step, step};
-use watch::{Mirror, watch};
+use watch::Mirror;
 
 /// What is kept of a Pod object: whole ones take kilobytes each.
 struct Seen {
     uid: String,
     assigned: Assigned,
+    /// After how long without a request it may sleep.
+    sleep: Option<Duration>,
     /// What it takes to run it, until it is known here.
     new: Option<Box<New>>,
 }
@@ -43,7 +49,7 @@ impl Seen {
     fn of(pod: &Pod, known: &HashMap<String, Box<Here>>) -> Seen {
         let uid = pod.uid().unwrap_or_default();
         let new = (!known.contains_key(&uid)).then(|| Box::new(New::of(pod)));
-        Seen { uid, assigned: pod::assigned(pod), new }
+        Seen { uid, assigned: pod::assigned(pod), sleep: pod::sleep(pod), new }
     }
 }
 
@@ -81,9 +87,9 @@ impl Agent {
     }
 
     /// Keeps the node's pods until `stop`; then ends them. Whoever wants requests to end well first stops taking them and waits.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(mut self, kept: Arc<Kept>, stop: CancellationToken) {
         let config = Config::default().fields(&format!("spec.nodeName={}", self.host.node));
-        let mut changes = std::pin::pin!(watch(Api::<Pod>::all(self.client.clone()), config));
+        let mut changes = std::pin::pin!(kept.watch(Api::<Pod>::all(self.client.clone()), config));
         loop {
             let mut touched = Vec::new();
             let wake = self.next_wake();
@@ -128,13 +134,16 @@ impl Agent {
         let Some(pod) = self.assigned.get_mut(&key) else {
             return before.into_iter().collect();
         };
-        let uid = pod.uid.clone();
+        let (uid, sleep) = (pod.uid.clone(), pod.sleep);
         let before = before.filter(|before| *before != uid);
         // It is seen twice before it is here when a list is broken off.
         if let Some(new) = pod.new.take().filter(|_| !self.pods.contains_key(&uid)) {
             let here = Here::new(key.clone(), uid.clone(), *new, &self.host, self.now());
             self.pods.insert(uid.clone(), Box::new(here));
             self.names.insert(key, uid.clone());
+        }
+        if let Some(here) = self.pods.get(&uid) {
+            here.let_sleep(sleep);
         }
         before.into_iter().chain([uid]).collect()
     }

@@ -1,22 +1,26 @@
-//! What guests keep in `wasi:blobstore`: objects in containers, as files of this node, for one App together.
+//! What guests keep in `wasi:blobstore`: objects in containers, for one App together, as files of this node or in an S3-compatible store.
+//!
+//! All of it waits for a disk or a network: it is called on threads that may.
+
+mod bucket;
+mod folder;
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::UNIX_EPOCH;
 
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 
-use crate::sandbox::budget::bytes;
-use crate::volumes::{FileId, NAME, Used, Volume, plain};
+use crate::volumes::plain;
+
+pub use bucket::Bucket;
 
 /// What one App may keep.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of all its objects, [`NAME`] for each name included.
+    /// Bytes of all its objects, [`crate::volumes::NAME`] for each name included.
     pub app: u64,
     /// Bytes of an object's name.
     pub name: usize,
@@ -47,6 +51,9 @@ pub enum Error {
         /// What was to be added.
         more: String,
     },
+    /// The object store failed, or does not answer.
+    #[error("{0}")]
+    Store(String),
     /// The disk failed.
     #[error("keeping objects: {0}")]
     Io(#[from] io::Error),
@@ -56,17 +63,9 @@ pub enum Error {
 pub struct Blobs {
     root: PathBuf,
     limits: Limits,
+    bucket: Option<Bucket>,
     open: Mutex<HashMap<(String, String), Weak<Store>>>,
 }
-
-/// The objects of one App.
-pub struct Store {
-    volume: Arc<Volume>,
-    limits: Limits,
-}
-
-/// What is written before it becomes an object.
-const UPLOADS: &str = "uploads";
 
 impl Blobs {
     /// The objects in a folder, which is made if it is missing.
@@ -76,13 +75,21 @@ impl Blobs {
     pub fn open(root: impl Into<PathBuf>, limits: Limits) -> io::Result<Blobs> {
         let root = root.into();
         fs::create_dir_all(&root)?;
-        Ok(Blobs { root, limits, open: Mutex::default() })
+        Ok(Blobs { root, limits, bucket: None, open: Mutex::default() })
     }
 
-    /// The objects of an App. Counts them if nobody here has them open, which takes a while: not for async code.
+    /// The objects in a bucket; the folder has what is on its way there.
     ///
     /// # Errors
-    /// When the folder cannot be made or read.
+    /// When the folder cannot be made.
+    pub fn open_in(bucket: Bucket, root: impl Into<PathBuf>, limits: Limits) -> io::Result<Blobs> {
+        Ok(Blobs { bucket: Some(bucket), ..Blobs::open(root, limits)? })
+    }
+
+    /// The objects of an App. Counts them if nobody here has them open, which takes a while.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read, or the bucket does not answer.
     pub fn of(&self, namespace: &str, app: &str) -> io::Result<Arc<Store>> {
         let key = (namespace.to_owned(), app.to_owned());
         // Held while they are counted: two values for one folder would each count half of what is written.
@@ -90,14 +97,11 @@ impl Blobs {
         if let Some(store) = open.get(&key).and_then(Weak::upgrade) {
             return Ok(store);
         }
-        let folder = self.folder(namespace, app);
-        let uploads = folder.join(UPLOADS);
-        if uploads.exists() {
-            // What was not finished when the node ended never will be.
-            fs::remove_dir_all(&uploads)?;
-        }
-        fs::create_dir_all(&uploads)?;
-        let store = Arc::new(Store { volume: Volume::counted(folder)?, limits: self.limits });
+        let here = folder::Store::open(self.folder(namespace, app), self.limits)?;
+        let store = Arc::new(match &self.bucket {
+            None => Store::Folder(Arc::new(here)),
+            Some(bucket) => Store::Bucket(Arc::new(bucket.open(namespace, app, Arc::new(here), self.limits).map_err(io::Error::other)?)),
+        });
         open.retain(|_, store| store.strong_count() > 0);
         open.insert(key, Arc::downgrade(&store));
         Ok(store)
@@ -110,56 +114,69 @@ impl Blobs {
     /// Removes all objects of an App.
     ///
     /// # Errors
-    /// While a pod has them open, and when a file cannot be removed; what is left goes with the next call.
+    /// While a pod has them open, and when something cannot be removed; what is left goes with the next call.
     pub fn forget(&self, namespace: &str, app: &str) -> io::Result<()> {
         let open = self.open.lock();
         if open.get(&(namespace.to_owned(), app.to_owned())).is_some_and(|store| store.strong_count() > 0) {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "a pod has them open"));
         }
-        match fs::remove_dir_all(self.folder(namespace, app)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        if let Some(bucket) = &self.bucket {
+            bucket.forget(namespace, app).map_err(io::Error::other)?;
         }
+        removed(&self.folder(namespace, app))
     }
 }
 
-/// An object that can be read, for as long as this lives: whatever becomes of its name.
+fn removed(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The objects of one App.
+pub enum Store {
+    /// As files.
+    Folder(Arc<folder::Store>),
+    /// In a bucket.
+    Bucket(Arc<bucket::Store>),
+}
+
+/// An object that can be read.
 pub struct Object {
-    /// Its bytes, from the start of the file.
-    pub file: Arc<File>,
-    /// How many those are.
+    /// How many bytes it has.
     pub size: u64,
     /// Seconds since 1970 when it was made.
     pub created: u64,
-    name: String,
+    content: Content,
+}
+
+enum Content {
+    Folder(folder::Object),
+    Bucket(bucket::Object),
+}
+
+/// What is being written. Dropped without [`Upload::finish`], nothing of it is left.
+pub struct Upload {
+    here: folder::Upload,
+    bucket: Option<Arc<bucket::Store>>,
+}
+
+/// Names of objects, read one after the other: a container may have more than memory should hold.
+pub enum Names {
+    /// Those of files.
+    Folder(folder::Names),
+    /// Those of a bucket.
+    Bucket(bucket::Names),
 }
 
 impl Store {
     /// Bytes that count against the App's limit.
     pub fn bytes(&self) -> u64 {
-        self.volume.bytes()
-    }
-
-    fn container(&self, container: &str) -> PathBuf {
-        self.volume.folder().join(format!("c_{}", plain(container)))
-    }
-
-    /// Where an object is: its name can be longer than a file's, and tell apart what file systems do not.
-    fn path(&self, container: &str, name: &str) -> Result<(PathBuf, FileId), Error> {
-        if name.is_empty() || name.len() > self.limits.name {
-            return Err(Error::BadName(self.limits.name));
+        match self {
+            Store::Folder(store) => store.bytes(),
+            Store::Bucket(store) => store.bytes(),
         }
-        let digest = Sha256::new().chain_update(plain(container)).chain_update([0]).chain_update(name).finalize();
-        let half = |range: std::ops::Range<usize>| digest[range].iter().fold(0, |all: u64, byte| all << 8 | u64::from(*byte));
-        Ok((self.container(container).join(hex::encode(digest)), (half(0..8), half(8..16))))
-    }
-
-    fn fits(&self, used: &mut Used, more: u64) -> Result<(), Error> {
-        used.room(more, self.limits.app).map_err(|(_, full)| Error::Full {
-            limit: bytes(self.limits.app),
-            used: bytes(full.used),
-            more: bytes(full.more),
-        })
     }
 
     /// When a container was made, in seconds since 1970; it is made now if it is new.
@@ -167,75 +184,72 @@ impl Store {
     /// # Errors
     /// When there is no room.
     pub fn ensure(&self, container: &str) -> Result<u64, Error> {
-        let mut used = self.volume.lock();
-        let folder = self.container(container);
-        if !folder.exists() {
-            self.fits(&mut used, NAME)?;
-            fs::create_dir(&folder)?;
-            used.named(0);
+        match self {
+            Store::Folder(store) => store.ensure(container),
+            Store::Bucket(store) => store.ensure(container),
         }
-        Ok(created(&fs::metadata(folder)?))
     }
 
     /// Something that is to become an object.
     ///
     /// # Errors
     /// When there is no room.
-    pub fn upload(self: &Arc<Store>) -> Result<Upload, Error> {
-        let mut used = self.volume.lock();
-        self.fits(&mut used, NAME)?;
-        let path = self.volume.folder().join(UPLOADS).join(uuid::Uuid::new_v4().to_string());
-        let file = Arc::new(OpenOptions::new().write(true).create_new(true).open(&path)?);
-        used.named(0);
-        Ok(Upload { store: self.clone(), file, path, done: false })
+    pub fn upload(&self) -> Result<Upload, Error> {
+        match self {
+            Store::Folder(store) => Ok(Upload { here: store.upload()?, bucket: None }),
+            Store::Bucket(store) => Ok(Upload { here: store.upload()?, bucket: Some(store.clone()) }),
+        }
     }
 
     /// An object, if there is one.
     ///
     /// # Errors
-    /// When the name is none, or the disk fails.
+    /// When the name is none, or what keeps it fails.
     pub fn object(&self, container: &str, name: &str) -> Result<Option<Object>, Error> {
-        let (path, id) = self.path(container, name)?;
-        let mut used = self.volume.lock();
-        let Some(object) = read(&path)? else { return Ok(None) };
-        used.opened(id, &object.file);
-        Ok(Some(object))
+        Ok(match self {
+            Store::Folder(store) => store.object(container, name)?.map(|object| Object {
+                size: object.size,
+                created: object.created,
+                content: Content::Folder(object),
+            }),
+            Store::Bucket(store) => store.object(container, name)?.map(|object| Object {
+                size: object.size,
+                created: object.created,
+                content: Content::Bucket(object),
+            }),
+        })
     }
 
     /// Removes an object. Whether there was one.
     ///
     /// # Errors
-    /// When the name is none, or the disk fails.
+    /// When the name is none, or what keeps it fails.
     pub fn remove(&self, container: &str, name: &str) -> Result<bool, Error> {
-        let (path, id) = self.path(container, name)?;
-        let mut used = self.volume.lock();
-        let Some(length) = length(&path)? else { return Ok(false) };
-        fs::remove_file(path)?;
-        used.unnamed(Some((id, length)));
-        Ok(true)
+        match self {
+            Store::Folder(store) => store.remove(container, name),
+            Store::Bucket(store) => store.remove(container, name),
+        }
     }
 
     /// Removes all objects of a container.
     ///
     /// # Errors
-    /// When the disk fails; those removed until then are gone.
+    /// When what keeps them fails; those removed until then are gone.
     pub fn clear(&self, container: &str) -> Result<(), Error> {
-        let mut names = self.names(container)?;
-        while let Some(name) = names.next_name()? {
-            self.remove(container, &name)?;
+        match self {
+            Store::Folder(store) => store.clear(container),
+            Store::Bucket(store) => store.clear(container),
         }
-        Ok(())
     }
 
     /// The names in a container, as they are found.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When what keeps them fails.
     pub fn names(&self, container: &str) -> Result<Names, Error> {
-        match fs::read_dir(self.container(container)) {
-            Ok(entries) => Ok(Names(Some(entries))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Names(None)),
-            Err(error) => Err(error.into()),
+        match self {
+            Store::Folder(store) => Ok(Names::Folder(store.names(container)?)),
+            Store::Bucket(store) => Ok(Names::Bucket(store.names(container)?)),
         }
     }
 
@@ -243,10 +257,15 @@ impl Store {
     ///
     /// # Errors
     /// When there is no such object, or no room.
-    pub fn copy(self: &Arc<Store>, from: (&str, &str), to: (&str, &str)) -> Result<(), Error> {
+    pub fn copy(&self, from: (&str, &str), to: (&str, &str)) -> Result<(), Error> {
+        if let Store::Bucket(store) = self
+            && store.copy(from, to)?
+        {
+            return Ok(());
+        }
         let object = self.object(from.0, from.1)?.ok_or_else(|| Error::NoObject(from.1.to_owned()))?;
         let upload = self.upload()?;
-        let mut chunk = vec![0; 256 << 10];
+        let mut chunk = vec![0; object.chunk()];
         let mut at = 0;
         while at < object.size {
             let most = chunk.len().min(usize::try_from(object.size - at).unwrap_or(usize::MAX));
@@ -258,51 +277,26 @@ impl Store {
     }
 }
 
-/// Names of objects, read one after the other: a container may have more than memory should hold.
-pub struct Names(Option<fs::ReadDir>);
-
-impl Names {
-    /// The next name.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn next_name(&mut self) -> Result<Option<String>, Error> {
-        let Some(entries) = &mut self.0 else { return Ok(None) };
-        for entry in entries {
-            // One that was removed meanwhile is none.
-            if let Some(object) = read(&entry?.path())? {
-                return Ok(Some(object.name));
-            }
-        }
-        Ok(None)
-    }
-}
-
 impl Object {
-    /// Some bytes from an offset on.
+    /// Some bytes from an offset on; not none, unless none are wanted.
     ///
     /// # Errors
-    /// When the disk fails, or has fewer bytes than it had.
+    /// When what keeps it fails, or has fewer bytes than it had.
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        read_at(&self.file, into, offset)
+        match &self.content {
+            Content::Folder(object) => object.read_at(into, offset),
+            Content::Bucket(object) => object.read_at(into, offset),
+        }
     }
-}
 
-/// Some bytes of a file from an offset on; not none, unless none are wanted.
-pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
-    #[cfg(unix)]
-    let n = std::os::unix::fs::FileExt::read_at(file, into, offset)?;
-    #[cfg(windows)]
-    let n = std::os::windows::fs::FileExt::seek_read(file, into, offset)?;
-    if n == 0 && !into.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(n) }
-}
-
-/// What is being written. Dropped without [`Upload::finish`], nothing of it is left.
-pub struct Upload {
-    store: Arc<Store>,
-    file: Arc<File>,
-    path: PathBuf,
-    done: bool,
+    /// How many bytes are worth one read.
+    pub fn chunk(&self) -> usize {
+        match self.content {
+            Content::Folder(_) => 64 << 10,
+            // Each is a request.
+            Content::Bucket(_) => 1 << 20,
+        }
+    }
 }
 
 impl Upload {
@@ -311,81 +305,32 @@ impl Upload {
     /// # Errors
     /// When they do not fit; then none are added.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
-        let mut used = self.store.volume.lock();
-        self.store.fits(&mut used, bytes.len() as u64)?;
-        let before = self.file.metadata()?.len();
-        let written = (&*self.file).write_all(bytes);
-        used.resized(&self.file, before, self.file.metadata()?.len());
-        Ok(written?)
+        self.here.write(bytes)
     }
 
     /// Makes it an object, in the place of one that has the name. Durable when it returns.
     ///
     /// # Errors
-    /// When the name is none, or there is no room for it.
-    pub fn finish(mut self, container: &str, name: &str) -> Result<(), Error> {
-        let (path, id) = self.store.path(container, name)?;
-        self.store.ensure(container)?;
-        self.write(name.as_bytes())?;
-        self.write(&(name.len() as u32).to_le_bytes())?;
-        self.file.sync_all()?;
-        let mut used = self.store.volume.lock();
-        let replaced = length(&path)?;
-        fs::rename(&self.path, &path)?;
-        self.done = true;
-        if let Some(length) = replaced {
-            used.unnamed(Some((id, length)));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let mut used = self.store.volume.lock();
-        let length = self.file.metadata().map_or(0, |data| data.len());
-        match fs::remove_file(&self.path) {
-            // No object has this id, and nobody else has the file open.
-            Ok(()) => used.unnamed(Some(((0, 0), length))),
-            Err(error) => tracing::warn!(path = %self.path.display(), %error, "cannot remove what did not become an object"),
+    /// When the name is none, there is no room for it, or what keeps it fails.
+    pub fn finish(self, container: &str, name: &str) -> Result<(), Error> {
+        match self.bucket {
+            None => self.here.finish(container, name),
+            Some(bucket) => bucket.finish(self.here, container, name),
         }
     }
 }
 
-fn length(path: &Path) -> io::Result<Option<u64>> {
-    match fs::metadata(path) {
-        Ok(data) => Ok(Some(data.len())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+impl Names {
+    /// The next name.
+    ///
+    /// # Errors
+    /// When what keeps them fails.
+    pub fn next_name(&mut self) -> Result<Option<String>, Error> {
+        match self {
+            Names::Folder(names) => names.next_name(),
+            Names::Bucket(names) => names.next_name(),
+        }
     }
-}
-
-fn created(data: &fs::Metadata) -> u64 {
-    let since = data.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    since.map_or(0, |since| since.as_secs())
-}
-
-/// An object's file: its bytes, its name, the length of the name in four bytes.
-fn read(path: &Path) -> io::Result<Option<Object>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let data = file.metadata()?;
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()));
-    let mut length = [0; 4];
-    file.seek(SeekFrom::End(-4)).map_err(|_| damaged())?;
-    file.read_exact(&mut length)?;
-    let length = u64::from(u32::from_le_bytes(length));
-    let size = data.len().checked_sub(length + 4).ok_or_else(damaged)?;
-    let mut name = String::new();
-    file.seek(SeekFrom::Start(size))?;
-    (&file).take(length).read_to_string(&mut name)?;
-    Ok(Some(Object { file: Arc::new(file), size, created: created(&data), name }))
 }
 
 #[cfg(test)]

@@ -314,12 +314,16 @@ impl Cache {
         .await
     }
 
-    /// Puts code aside that nobody has asked for in a while; called every [`LOOK`].
-    pub fn rest(&self) {
+    /// Puts code aside that nobody has asked for in a while, where memory is `short` or there is much of it; called every [`LOOK`].
+    pub fn rest(&self, short: bool) {
         let slots: Vec<Slot> = self.0.loaded.lock().values().cloned().collect();
         // Code that is being made is not at rest.
         let codes = slots.iter().filter_map(|slot| slot.try_lock().ok()?.upgrade());
-        codes.filter(|code| code.rest.look()).for_each(|code| rest::put_aside(&code.version().component));
+        let at_rest = codes.filter_map(|code| Some((code.rest.look()?, rest::size(&code.version().component), code))).collect();
+        for code in rest::going(at_rest, short) {
+            rest::put_aside(&code.version().component);
+            code.rest.put_aside();
+        }
     }
 
     /// Drops artifacts and code that no running pod uses and `keep` (digests of manifests, as references have them) does not name; or says

@@ -11,11 +11,15 @@ use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationCon
 
 use crate::cache::Version;
 use crate::sandbox::PodIdentity;
-use crate::sandbox::budget::{Budget, MODULES};
+use crate::sandbox::budget::MODULES;
 use crate::sandbox::link::{self, Linked};
 use crate::sandbox::state::State;
 
+mod share;
 mod ticker;
+
+use share::Pool;
+pub(crate) use share::{Place, Share};
 
 /// Which generation of WASI a component speaks. Each has its own engine: what 0.3 needs costs 0.2 guests half their speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,7 +148,8 @@ struct Inner {
     config: Config,
     made: Mutex<[Option<Engine>; KINDS]>,
     linkers: Mutex<[Option<Arc<Linker<State>>>; KINDS]>,
-    shares: Mutex<HashMap<(String, String), Weak<Budget>>>,
+    pool: Arc<Pool>,
+    shares: Mutex<HashMap<(String, String), Weak<Share>>>,
     ticker: ticker::Ticker,
 }
 
@@ -155,7 +160,8 @@ impl Engines {
         wasmtime::error::disable_backtrace();
         let ticker = ticker::Ticker::new(config.tick);
         let (made, linkers, shares) = Default::default();
-        Self(Arc::new(Inner { config, made, linkers, shares, ticker }))
+        let pool = Pool::new(config.running);
+        Self(Arc::new(Inner { config, made, linkers, pool, shares, ticker }))
     }
 
     /// The engine of a kind.
@@ -173,15 +179,14 @@ impl Engines {
         Ok(engine)
     }
 
-    /// Bounds what the pods of one App have under way together. The pool is the node's: an App that takes half of it leaves others the rest.
-    pub(crate) fn share(&self, pod: &PodIdentity, neighbours: bool) -> Arc<Budget> {
+    /// Bounds what the pods of one App have under way together: the pool is the node's.
+    pub(crate) fn share(&self, pod: &PodIdentity, neighbours: bool) -> Arc<Share> {
         let key = (pod.namespace.clone(), pod.app.as_ref().unwrap_or(&pod.service).clone());
         let mut shares = self.0.shares.lock();
         if let Some(share) = shares.get(&key).and_then(Weak::upgrade) {
             return share;
         }
-        let running = self.0.config.running;
-        let share = Budget::new(if neighbours { running / 2 } else { running }, 0);
+        let share = Share::new(&self.0.pool, neighbours);
         shares.retain(|_, share| share.strong_count() > 0);
         shares.insert(key, Arc::downgrade(&share));
         share

@@ -9,10 +9,18 @@ pub mod trace;
 pub mod track;
 
 mod calls;
+mod door;
+mod forward;
+mod grants;
 mod incoming;
+mod outcome;
 mod paths;
+pub mod peers;
+pub mod port;
 mod table;
+mod wake;
 mod watch;
+mod wire;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -25,7 +33,7 @@ use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use scheduler::routes::{self, Book, Changes, Key};
+use scheduler::routes::{self, Book, Changes, Key, Openings};
 use tokio::sync::{Notify, broadcast, watch as latest};
 
 use crate::body::Body;
@@ -33,10 +41,15 @@ use crate::metrics::Metrics;
 use crate::sandbox::Failure;
 use access::{Access, Record};
 use answer::{REQUEST_ID, Refusal};
+pub use door::Door;
+use grants::Grants;
 use head::Peer;
 use local::{Held, Local, Locals};
-use table::{Pick, Service, Table, Target};
+use outcome::{Answerer, Failed};
+use peers::Peers;
+use table::{Cluster, Pick, Service, Table, Target};
 use track::{Log, Tracked};
+pub use wake::WAKES;
 
 /// What a gateway is told when it starts.
 #[derive(Debug, Clone)]
@@ -63,6 +76,9 @@ pub struct Gateway {
     settings: Settings,
     /// The pods of this node.
     pub locals: Locals,
+    /// The other nodes.
+    pub peers: Arc<Peers>,
+    grants: Grants,
     /// What the node counts.
     pub metrics: Arc<Metrics>,
     /// Where requests are logged.
@@ -73,15 +89,9 @@ pub struct Gateway {
     stale: Notify,
     stale_pods: Mutex<HashSet<String>>,
     exposed: Mutex<HashSet<Key>>,
-}
-
-/// On which of a node's doors a request came in.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Door {
-    /// The gateway's: routed by host and path.
-    Front,
-    /// An App's own: routed by path alone. Namespace and name of the App.
-    App(Key),
+    waking: wake::Places,
+    /// The ports of this node on which Services should answer.
+    openings: latest::Sender<Arc<Openings>>,
 }
 
 /// A request's facts that its answer and log line need.
@@ -101,6 +111,8 @@ impl Gateway {
         Gateway {
             settings,
             locals: Locals::default(),
+            peers: Arc::default(),
+            grants: Grants::default(),
             metrics,
             access: Access::default(),
             table: ArcSwap::default(),
@@ -109,18 +121,29 @@ impl Gateway {
             stale: Notify::new(),
             stale_pods: Mutex::default(),
             exposed: Mutex::default(),
+            waking: wake::Places::default(),
+            openings: latest::Sender::default(),
         }
+    }
+
+    /// What pods of other nodes may call is asked there.
+    pub fn ask_grants(&self, client: kube::Client) {
+        self.grants.ask(client);
     }
 
     /// Routes by the book from now on, of which this changed.
     pub fn route(&self, changes: &Changes, book: &Book) {
         let before = self.table.load_full();
-        let table = Arc::new(before.after(changes, book, &self.settings.node, &self.locals, &self.exposed.lock()));
+        let cluster = Cluster { node: &self.settings.node, locals: &self.locals, peers: &self.peers };
+        let table = Arc::new(before.after(changes, book, &cluster, &self.exposed.lock()));
         let services = || changes.services.iter().map(|key| (before.service(key), table.service(key)));
         services().filter_map(|(_, now)| now).flat_map(|now| now.locals()).for_each(|local| local.list());
         self.table.store(table.clone());
         services().filter_map(|(before, _)| before).flat_map(|before| before.locals()).for_each(|local| local.unlist());
         self.version.send_modify(|version| *version += 1);
+        if changes.openings {
+            self.openings.send_replace(Arc::new(book.openings()));
+        }
         // Told last: whoever hears of a change finds it in the table.
         for (before, now) in services() {
             if let Some(now) = now.filter(|now| now.differs(before)) {
@@ -142,6 +165,11 @@ impl Gateway {
         self.stale.notify_one();
         // Before the first table nobody has routes, and then it comes with that.
         let _ = tokio::time::timeout(Duration::from_secs(1), version.changed()).await;
+    }
+
+    /// The ports of this node on which Services should answer.
+    pub fn openings(&self) -> latest::Receiver<Arc<Openings>> {
+        self.openings.subscribe()
     }
 
     fn take_stale(&self) -> HashSet<String> {
@@ -201,7 +229,7 @@ impl Gateway {
         arrival.trace.put(request.headers_mut());
         name_authority(&mut request, &arrival.host);
         match self.ask(&service, request, &arrival.id).await {
-            Ok((response, held)) => self.pass_on(arrival, response, held),
+            Ok((response, answerer)) => self.pass_on(arrival, response, answerer),
             Err(Failed { refusal, pod, detail }) => {
                 let pod = pod.or_else(|| Some(Arc::new(service.identity())));
                 self.refuse(arrival, refusal, pod, detail)
@@ -220,55 +248,86 @@ impl Gateway {
         match door {
             Door::Front => table.find(&routes::normal_host(arrival.host.to_str().unwrap_or_default()), path),
             Door::App(app) => table.find_of_app(app, path),
+            Door::Service(_, service) => Some(table.named(service)),
         }
     }
 
     /// Has a pod of the Service answer; a pod that turns out to be full passes the request to one other.
-    async fn ask(&self, service: &Service, mut request: Request<Body>, id: &HeaderValue) -> Result<(Response<Body>, Held), Failed> {
-        let local = self.pick(service)?;
-        let Some(held) = local.hold() else { return Err(Refusal::NoEndpoint.into()) };
+    async fn ask(&self, service: &Service, request: Request<Body>, id: &HeaderValue) -> Result<(Response<Body>, Answerer), Failed> {
+        match self.pick(service)? {
+            Target::Local(local) => self.ask_here(service, local, request, id, forward::Way::default()).await,
+            // Boxed, so that requests which stay here need not carry the room for it.
+            Target::Remote(remote) => Box::pin(self.ask_there(service, remote, request, forward::Errand::default())).await,
+        }
+    }
+
+    /// The same from a pod of this node on.
+    async fn ask_here(
+        &self,
+        service: &Service,
+        local: Arc<Local>,
+        mut request: Request<Body>,
+        id: &HeaderValue,
+        way: forward::Way,
+    ) -> Result<(Response<Body>, Answerer), Failed> {
+        let held = match local.hold() {
+            Some(held) => held,
+            // Boxed, so that requests to those that are awake need not carry the room for it.
+            None => Box::pin(self.wake(&local)).await?,
+        };
         if held.instance.calls {
             // Only those who can call others pay for it.
-            let trace = trace::inherited(request.headers(), id.clone(), 0);
+            let trace = trace::inherited(request.headers(), id.clone(), way.hops);
             request.extensions_mut().insert(trace);
         }
         let spare = spare(&held, &request);
         match held.instance.guest.handle(request).await {
-            Ok(response) => Ok((response, held)),
+            Ok(response) => {
+                held.answered(response.status());
+                Ok((response, Answerer::Here(held)))
+            }
             Err(failure @ (Failure::Busy(_) | Failure::NoMemory(_))) => {
                 held.instance.health.failed(&failure);
-                let other = spare.filter(|_| service.ready() > 1).zip(self.pick(service).ok().and_then(|local| local.hold()));
-                let Some((request, other)) = other else { return Err(Failed::of(&failure, &held)) };
+                let Some(request) = spare.filter(|_| service.ready() > 1) else { return Err(Failed::of(&failure, &held)) };
+                let other = match self.pick(service) {
+                    Ok(Target::Remote(remote)) if !way.is_forwarded => {
+                        return Box::pin(self.ask_there(service, remote, request, forward::Errand::default())).await;
+                    }
+                    Ok(Target::Local(other)) => match other.hold() {
+                        Some(held) => Some(held),
+                        None => Box::pin(self.wake(&other)).await.ok(),
+                    },
+                    _ => None,
+                };
+                let Some(other) = other else { return Err(Failed::of(&failure, &held)) };
                 let answer = other.instance.guest.handle(request).await;
-                answer.map_err(|failure| Failed::count(&failure, &other)).map(|response| (response, other))
+                answer.map_err(|failure| Failed::count(&failure, &other)).map(|response| (response, Answerer::Here(other)))
             }
             Err(failure) => Err(Failed::count(&failure, &held)),
         }
     }
 
-    fn pick(&self, service: &Service) -> Result<Arc<Local>, Failed> {
-        let draw: u64 = rand::random();
-        match service.pick((draw as u32, (draw >> 32) as u32)) {
-            Pick::Target(Target::Local(local)) => Ok(local),
-            // Asking another node for the answer comes with the port between nodes.
-            Pick::Target(Target::Remote(at)) => {
-                let detail = Some(format!("pod {} is on node {}", at.pod, at.node));
-                Err(Failed { detail, ..Refusal::Unreachable.into() })
+    fn pick(&self, service: &Service) -> Result<Target, Failed> {
+        match service.pick(draws()) {
+            Pick::Target(target) => Ok(target),
+            Pick::Away(remote) => {
+                let why = remote.link.trouble().unwrap_or_else(|| "it cannot be reached".into());
+                Err(Failed { detail: Some(format!("node {}: {why}", remote.link.node)), ..Refusal::Unreachable.into() })
             }
             Pick::Busy => Err(Refusal::Busy.into()),
             Pick::Nobody => Err(Refusal::NoEndpoint.into()),
         }
     }
 
-    fn pass_on(&self, arrival: Arrival, response: Response<Body>, held: Held) -> Response<Tracked> {
+    fn pass_on(&self, arrival: Arrival, response: Response<Body>, answerer: Answerer) -> Response<Tracked> {
         let (mut parts, body) = response.into_parts();
         head::strip_hop_by_hop(&mut parts.headers);
         parts.headers.insert(REQUEST_ID, arrival.id.clone());
         // The guest's own idea of the protocol's version must not reach the wire.
         parts.version = Version::HTTP_11;
         let length = length(&arrival.method, &parts, &body);
-        let log = log(&self.access, &self.metrics, arrival, parts.status.as_u16(), "ok", Some(held.identity().clone()), None);
-        Response::from_parts(parts, Tracked::new(body, Some(held), log, length))
+        let log = log(&self.access, &self.metrics, arrival, parts.status.as_u16(), "ok", Some(answerer.identity().clone()), None);
+        Response::from_parts(parts, Tracked::new(body, answerer.held(), log, length))
     }
 
     fn refuse(&self, arrival: Arrival, refusal: Refusal, pod: Option<Arc<local::Identity>>, detail: Option<String>) -> Response<Tracked> {
@@ -290,7 +349,7 @@ fn log(
     metrics.answered(status);
     let Arrival { id, host, method, uri, since, at, trace } = arrival;
     let record = Record { at, id, trace: trace.parent, method, uri, host, pod, status, reason, detail, took: Duration::ZERO, bytes: 0 };
-    Log { access: access.clone(), record, since }
+    Log { access: access.clone(), record, since, only_broken: false }
 }
 
 /// How many bytes of a body will be asked for, if the head says so.
@@ -302,42 +361,19 @@ fn length(method: &Method, parts: &Parts, body: &Body) -> Option<u64> {
     promised.or_else(|| http_body::Body::size_hint(body).exact())
 }
 
-/// A request that no guest answered.
-struct Failed {
-    refusal: Refusal,
-    pod: Option<Arc<local::Identity>>,
-    detail: Option<String>,
-}
-
-impl From<Refusal> for Failed {
-    fn from(refusal: Refusal) -> Failed {
-        Failed { refusal, pod: None, detail: None }
-    }
-}
-
-impl Failed {
-    /// What a guest's failure means to the one who asked.
-    fn of(failure: &Failure, held: &Held) -> Failed {
-        let refusal = match failure {
-            Failure::Busy(_) | Failure::NoMemory(_) => Refusal::Busy,
-            Failure::Trap { .. } => Refusal::Trap,
-            Failure::Exit(_) | Failure::NoResponse | Failure::Gone => Refusal::NoAnswer,
-            Failure::Deadline(_) | Failure::Starved { .. } => Refusal::Deadline,
-            Failure::Refused(_) => Refusal::BadAnswer,
-        };
-        Failed { refusal, pod: Some(held.identity().clone()), detail: Some(failure.whole()) }
-    }
-
-    /// The same, and the instance's health learns of it.
-    fn count(failure: &Failure, held: &Held) -> Failed {
-        held.instance.health.failed(failure);
-        Failed::of(failure, held)
-    }
+fn draws() -> scheduler::balance::Draws {
+    let draw: u64 = rand::random();
+    (draw as u32, (draw >> 32) as u32)
 }
 
 /// The request once more, for the case that its pod is full: only when that is likely, and only when there is no body to lose.
 fn spare(held: &Held, request: &Request<Body>) -> Option<Request<Body>> {
-    (held.instance.is_tight() && http_body::Body::is_end_stream(request.body())).then(|| {
+    if held.instance.is_tight() { copied(request) } else { None }
+}
+
+/// The request once more, where it has no body.
+fn copied(request: &Request<Body>) -> Option<Request<Body>> {
+    http_body::Body::is_end_stream(request.body()).then(|| {
         let mut copy = Request::new(crate::body::empty());
         *copy.method_mut() = request.method().clone();
         *copy.uri_mut() = request.uri().clone();

@@ -4,6 +4,8 @@ pub mod backoff;
 pub mod phase;
 
 mod life;
+mod order;
+mod quiet;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,7 +15,8 @@ use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
 use crate::sandbox::{Failure, Guest, Watch};
-pub use life::{Host, Life, News, Note, Order, Source, Stop, Teller, chain};
+pub use life::{Life, chain};
+pub use order::{Host, News, Note, Order, Source, Stop, Teller};
 use phase::{End, Reason};
 
 /// Traps in a row that end an instance.

@@ -35,8 +35,12 @@ pub struct Metrics {
     pub starts: AtomicU64,
     /// Instances started again after a crash.
     pub restarts: AtomicU64,
+    /// Instances started because a request came for a pod that slept.
+    pub wakes: AtomicU64,
     /// Calls between services of this node.
     pub calls: AtomicU64,
+    forwarded: AtomicU64,
+    retried: AtomicU64,
 }
 
 /// Where compiled code came from when it was needed.
@@ -98,6 +102,16 @@ impl Metrics {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request went to another node.
+    pub fn forwarded(&self) {
+        self.forwarded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request that failed elsewhere is tried again.
+    pub fn retried(&self) {
+        self.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// All counters in Prometheus' text format.
     pub fn render(&self) -> String {
         let mut out = String::new();
@@ -124,6 +138,9 @@ impl Metrics {
         family("connections_total", "Connections from clients.", &connections);
         family("instance_starts_total", "Instances started.", &[("", &self.starts)]);
         family("instance_restarts_total", "Instances started again after a crash.", &[("", &self.restarts)]);
+        family("instance_wakes_total", "Instances of pods that slept, started for a request.", &[("", &self.wakes)]);
+        let sent = [("{try=\"first\"}", &self.forwarded), ("{try=\"again\"}", &self.retried)];
+        family("forwarded_total", "Requests sent to other nodes; those sent again after another node failed count in both.", &sent);
         family("calls_total", "Calls from one service to another on this node.", &[("", &self.calls)]);
         family("sandboxes_made_total", "Sandboxes made.", &[("", &self.sandboxes_made)]);
         let code =

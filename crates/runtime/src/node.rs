@@ -1,7 +1,10 @@
 //! A node: agent, instances and gateway over one data folder.
 
 mod asks;
+mod certificate;
 mod doors;
+mod forward;
+mod load;
 mod machine;
 mod register;
 mod source;
@@ -21,16 +24,20 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Agent;
 use crate::agent::events::Events;
 use crate::agent::report::Report;
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Bucket};
 use crate::cache::{BASELINE, Cache, Compiler, LOOK};
 use crate::engine::{self, Engines};
+use crate::gateway::listen::openings::Openings;
 use crate::gateway::listen::{Front, Limits};
+use crate::gateway::port::Port;
 use crate::gateway::{Door, EndpointEvent, Gateway, Settings};
 use crate::instance::{Host, Source};
+use crate::kept::Kept;
 use crate::keyvalue::{self, Buckets};
 use crate::logs::{self, Logs};
 use crate::metrics::Metrics;
 use crate::room::Room;
+use crate::usage::Usage;
 use crate::volumes::{Chore, Volumes};
 use crate::wasi::outgoing;
 use asks::Asks;
@@ -50,8 +57,10 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// What pods may use of this machine.
     pub capacity: Capacity,
-    /// The address that status shows as `hostIP` and `podIP`.
+    /// The address that status shows as `hostIP` and `podIP`, and at which other nodes find this one.
     pub address: IpAddr,
+    /// The port at which other nodes find this one, where it is not that of the listener (a port that is passed on).
+    pub port: Option<u16>,
     /// Proxies whose `X-Forwarded-*` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// How long requests in flight may go on after the node was told to stop.
@@ -68,6 +77,8 @@ pub struct Config {
     pub clients: Limits,
     /// Where buckets are kept instead of in a file of the node.
     pub buckets: Option<keyvalue::Redis>,
+    /// Where containers are kept instead of in files of the node.
+    pub containers: Option<Bucket>,
 }
 
 impl Config {
@@ -79,6 +90,7 @@ impl Config {
             labels: BTreeMap::new(),
             capacity: Capacity::default(),
             address: IpAddr::from([127, 0, 0, 1]),
+            port: None,
             trusted_proxies: Vec::new(),
             grace: Duration::from_secs(30),
             compiler: Compiler::InProcess,
@@ -87,6 +99,7 @@ impl Config {
             roots: Vec::new(),
             clients: Limits::default(),
             buckets: None,
+            containers: None,
         }
     }
 }
@@ -129,6 +142,14 @@ pub enum Error {
         /// Why.
         source: crate::keyvalue::Error,
     },
+    /// What was kept of the API cannot be used.
+    #[error("cannot open what is kept in {}", path.display())]
+    Kept {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: crate::kept::Error,
+    },
     /// An authority for outgoing requests cannot be used.
     #[error("cannot use the certificates for outgoing requests: {0}")]
     Roots(String),
@@ -144,6 +165,8 @@ pub struct Node {
     host: Arc<Host>,
     front: Arc<Front>,
     doors: Doors,
+    between: Option<TcpListener>,
+    kept: Arc<Kept>,
 }
 
 impl Node {
@@ -167,6 +190,7 @@ impl Node {
         let metrics = Arc::new(Metrics::of(source.counts()));
         let settings = Settings { node: config.name.clone(), trusted: config.trusted_proxies.clone() };
         let gateway = Arc::new(Gateway::new(settings, metrics.clone()));
+        gateway.ask_grants(client.clone());
         let buckets = match &config.buckets {
             Some(redis) => Buckets::of(redis.clone()),
             None => {
@@ -177,16 +201,23 @@ impl Node {
         let path = made(&config.data, "volumes")?;
         let volumes = Volumes::open(&path).map_err(|source| Error::Folder { path, source })?;
         let path = made(&config.data, "blobs")?;
-        let blobs = Blobs::open(&path, crate::blobs::Limits::default()).map_err(|source| Error::Folder { path, source })?;
+        let limits = crate::blobs::Limits::default();
+        let blobs = match &config.containers {
+            Some(bucket) => Blobs::open_in(bucket.clone(), &path, limits),
+            None => Blobs::open(&path, limits),
+        };
+        let blobs = blobs.map_err(|source| Error::Folder { path, source })?;
         let path = made(&config.data, "logs")?;
         let logs = Logs::open(&path, logs::Limits::default()).map_err(|source| Error::Folder { path, source })?;
+        let path = made(&config.data, "kept")?;
+        let kept = Kept::open(&path).map_err(|source| Error::Kept { path, source })?;
         let outbound = outgoing::Client::new(config.roots.clone()).map_err(|error| Error::Roots(error.to_string()))?;
         let front = Front::new(gateway.clone(), config.clients.clone());
         let host = Arc::new(Host {
             node: config.name.clone(),
             engines,
             source,
-            values: Arc::new(client.clone()),
+            values: kept.values(Arc::new(client.clone())),
             gateway,
             logs,
             buckets: Arc::new(buckets),
@@ -199,7 +230,14 @@ impl Node {
             room: Room::default(),
             metrics,
         });
-        Ok(Node { doors: Doors::new(front.clone(), config.data.join("doors.json")), config, client, host, front })
+        let doors = Doors::new(front.clone(), config.data.join("doors.json"));
+        Ok(Node { doors, config, client, host, front, between: None, kept })
+    }
+
+    /// Other nodes reach this one's pods on `listener`, and this one reaches theirs, once the server has signed its certificate. A node
+    /// without a port of this kind serves its own pods alone.
+    pub fn between(&mut self, listener: TcpListener) {
+        self.between = Some(listener);
     }
 
     /// What others in this process may ask of the node while it runs.
@@ -212,31 +250,51 @@ impl Node {
     ///
     /// # Errors
     /// When the listener cannot be used.
-    pub async fn run(self, http: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        http.set_nonblocking(true).map_err(Error::Listen)?;
-        let http = tokio::net::TcpListener::from_std(http).map_err(Error::Listen)?;
+    pub async fn run(mut self, http: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let http = listening(http)?;
+        let at = http.local_addr().map_err(Error::Listen)?.ip();
+        let between = self.between.take().map(listening).transpose()?;
         let (accepting, living, ending) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let registration = self.registration();
+        let registration = self.registration(between.as_ref());
         let mut tasks = JoinSet::new();
-        tasks.spawn(registration.clone().run(self.client.clone()));
+        let port = match between {
+            Some(listener) => {
+                let identity = certificate::Identity::new(&self.config, self.client.clone(), self.host.gateway.peers.clone());
+                tasks.spawn(identity.run());
+                tasks.spawn(self.host.gateway.peers.clone().follow(self.client.clone(), self.kept.clone()));
+                let port = Port::new(self.host.gateway.clone());
+                Some(tokio::spawn(port.serve(listener, accepting.clone(), self.config.grace)))
+            }
+            None => None,
+        };
+        tasks.spawn(registration.clone().run(self.client.clone(), self.host.gateway.clone()));
         let report = Report::default();
         tasks.spawn(report.clone().run(Arc::new(self.client.clone())));
         let (events, telling) = Events::new(self.client.clone(), self.config.name.clone());
         tasks.spawn(telling);
-        tasks.spawn(self.host.gateway.clone().follow(self.client.clone()));
-        tasks.spawn(self.asks().run());
+        let telling_services = events.clone();
+        tasks.spawn(self.host.gateway.clone().follow(self.client.clone(), self.kept.clone(), events.clone()));
+        let usage = Usage::default();
+        tasks.spawn(usage.clone().run(self.host.gateway.clone()));
+        tasks.spawn(self.asks(usage).run());
         tasks.spawn(self.front.clone().sweep());
         tasks.spawn(rest(self.host.source.clone()));
-        tasks.spawn(Chore::new(self.host.volumes.clone(), self.client.clone(), self.host.departed.clone()).run());
+        tasks.spawn(Chore::new(self.host.volumes.clone(), self.client.clone(), self.host.node.clone(), self.host.departed.clone()).run());
         let access = tokio::spawn(self.host.gateway.access.clone().run(self.requests(), ending.clone().cancelled_owned()));
         let agent = Agent::new(self.host.clone(), self.client.clone(), self.config.address, report, events);
-        let agent = tokio::spawn(agent.run(living.clone()));
+        let agent = tokio::spawn(agent.run(self.kept.clone(), living.clone()));
         let serving = tokio::spawn(self.front.clone().serve(http, Door::Front, accepting.clone()));
         self.doors.open(accepting.clone());
+        let openings =
+            tokio::spawn(Openings::new(self.front.clone(), at, telling_services, self.config.name.clone()).keep(accepting.clone()));
         shutdown.await;
         registration.leave(&self.client).await;
         accepting.cancel();
         let broken = self.front.drain(self.config.grace).await;
+        if let Some(port) = port {
+            // It ends with its own grace; a panic is told where it happens.
+            let _ = port.await;
+        }
         if broken > 0 {
             tracing::warn!(
                 "{broken} connections were closed before their requests had ended: the grace of {:?} was over",
@@ -245,15 +303,17 @@ impl Node {
         }
         living.cancel();
         // Both only end early by a panic, which is told where it happens.
-        let _ = tokio::join!(agent, serving);
+        let _ = tokio::join!(agent, serving, openings);
         ending.cancel();
         let _ = access.await;
         Ok(())
     }
 
-    fn registration(&self) -> Registration {
+    fn registration(&self, between: Option<&tokio::net::TcpListener>) -> Registration {
         let Config { name, labels, capacity, address, .. } = &self.config;
-        Registration { name: name.clone(), labels: labels.clone(), machine: Machine::of(capacity), address: *address }
+        let port = between.and_then(|listener| self.config.port.or_else(|| listener.local_addr().ok().map(|address| address.port())));
+        let peers = self.host.gateway.peers.clone();
+        Registration { name: name.clone(), labels: labels.clone(), machine: Machine::of(capacity), address: *address, port, peers }
     }
 
     /// Where the access log is.
@@ -261,13 +321,19 @@ impl Node {
         self.config.data.join("logs")
     }
 
-    fn asks(&self) -> Asks {
+    fn asks(&self, usage: Usage) -> Asks {
         let (node, client) = (self.config.name.clone(), self.client.clone());
         let (logs, gateway, source) = (self.host.logs.clone(), self.host.gateway.clone(), self.host.source.clone());
         let running = u64::from(self.config.engines.running);
         let (buckets, blobs) = (self.host.buckets.clone(), self.host.blobs.clone());
-        Asks { node, client, logs, gateway, requests: self.requests(), source, running, buckets, blobs }
+        let (front, ports) = (self.front.clone(), self.host.ports.clone());
+        Asks { node, client, logs, gateway, requests: self.requests(), source, running, buckets, blobs, usage, front, ports }
     }
+}
+
+fn listening(listener: TcpListener) -> Result<tokio::net::TcpListener, Error> {
+    listener.set_nonblocking(true).map_err(Error::Listen)?;
+    tokio::net::TcpListener::from_std(listener).map_err(Error::Listen)
 }
 
 /// Gives the memory of code that sleeps back, for ever.

@@ -58,6 +58,11 @@ impl Drop for Held {
 }
 
 impl Ports {
+    /// Whether a pod has a port.
+    pub(crate) fn is_of(&self, port: u16, uid: &str) -> bool {
+        self.0.lock().get(&port).is_some_and(|holder| holder.pod.uid == uid)
+    }
+
     /// Gives a port to a pod, if nobody else has it.
     ///
     /// # Errors
@@ -96,10 +101,12 @@ mod tests {
         let (ports, port) = (Arc::<Ports>::default(), free());
         let first = ports.hold(port, &pod("a")).unwrap();
         let next = ports.hold(port, &pod("a")).unwrap();
+        assert!(ports.is_of(port, "a") && !ports.is_of(port, "b"));
         drop(first);
         let refused = ports.hold(port, &pod("b")).err().unwrap().to_string();
         assert_eq!(refused, format!("port {port}/tcp of this node belongs to pod default/a; two pods cannot listen on one port of a node"));
         drop(next);
+        assert!(!ports.is_of(port, "a"));
         ports.hold(port, &pod("b")).unwrap();
     }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+pub mod pressure;
+
 /// One thing that runs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -63,11 +65,24 @@ pub fn of_process() -> Vec<Budget> {
     let most = read("/proc/sys/vm/max_map_count").and_then(|most| most.trim().parse().ok());
     let files = std::fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64);
     let most_files = rlimit::Resource::NOFILE.get_soft().ok();
-    let resident = read("/proc/self/statm").and_then(|statm| statm.split_whitespace().nth(1)?.parse::<u64>().ok());
-    let resident = resident.map(|pages| pages * rustix::param::page_size() as u64);
+    let resident = resident();
     let memory = Some(memory());
     let all = [(MAPPINGS, mappings, most), (FILES, files, most_files), (MEMORY, resident, memory)];
     all.into_iter().filter_map(|(name, used, limit)| Some(Budget { name, used: used?, limit: limit? })).collect()
+}
+
+/// Bytes of memory that this process holds, where that can be had cheaply.
+#[cfg(target_os = "linux")]
+pub fn resident() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Bytes of memory that this process holds, where that can be had cheaply.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn resident() -> Option<u64> {
+    None
 }
 
 /// Other systems give a process as much as there is, or do not tell.

@@ -25,7 +25,7 @@ pub(crate) mod state;
 mod stream;
 pub mod target;
 
-pub use call::{CallError, Calls, NoCalls, Trace};
+pub use call::{CallError, Callee, Calls, NoCalls, Trace, granted};
 pub use guest::Guest;
 pub use target::Target;
 
@@ -49,14 +49,18 @@ pub struct PodIdentity {
 pub struct Spec {
     /// Whose guest it is.
     pub pod: PodIdentity,
-    /// Environment variables. `HOSTNAME` is added.
+    /// Environment variables.
     pub env: Vec<(String, String)>,
+    /// What is added to them as `HOSTNAME`: the pod's name.
+    pub hostname: Option<String>,
     /// Arguments, the program's name first.
     pub args: Vec<String>,
     /// Bytes of linear memory for all sandboxes of the pod together.
     pub memory: u64,
     /// Thousandths of a core that its guests may use, all together; none for no bound.
     pub cpu: Option<u32>,
+    /// Whether its CPU time is counted even where it is not bounded.
+    pub counts_cpu: bool,
     /// How long a request (or the start of a sandbox) may take, its response's body included. `Duration::MAX` for no bound.
     pub time: Duration,
     /// Requests at a time.
@@ -71,7 +75,9 @@ pub struct Spec {
     pub connect: Vec<Target>,
     /// TCP ports of the node that it may listen on.
     pub listen: Vec<u16>,
-    /// Services of the same app that may be called as `http://NAME.internal`.
+    /// Whether it has the machine's network, all of it and unbounded (`wctl run --network host` only).
+    pub network: bool,
+    /// Services that may be called: of the same app (`user`, as `http://user.internal`), or by name and namespace (`orders.billing`).
     pub call: Vec<String>,
     /// Folders of the node that outlive the pod.
     pub volumes: Vec<VolumeGrant>,
@@ -85,11 +91,13 @@ impl Spec {
     /// A spec that grants nothing: 128 MiB, 30 s, 100 requests at a time, a fresh sandbox for each.
     pub fn new(pod: PodIdentity) -> Self {
         Self {
+            hostname: Some(pod.name.clone()),
             pod,
             env: Vec::new(),
             args: Vec::new(),
             memory: 128 << 20,
             cpu: None,
+            counts_cpu: false,
             time: Duration::from_secs(30),
             concurrency: 100,
             reuse: 1,
@@ -97,6 +105,7 @@ impl Spec {
             blobs: Vec::new(),
             connect: Vec::new(),
             listen: Vec::new(),
+            network: false,
             call: Vec::new(),
             volumes: Vec::new(),
             dirs: Vec::new(),
@@ -112,6 +121,8 @@ pub struct VolumeGrant {
     pub path: String,
     /// The most bytes that it may hold.
     pub size: u64,
+    /// Whether it is the pod's own and goes with it (`emptyDir`).
+    pub of_pod: bool,
 }
 
 /// A folder that a guest may use.

@@ -38,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Secret => "secret",
             Kind::ConfigMap => "configmap",
@@ -64,7 +64,10 @@ impl Values for Client {
             }
             Kind::ConfigMap => {
                 let map = Api::<ConfigMap>::namespaced(self.clone(), namespace).get_opt(name).await.map_err(told)?;
-                map.map(|map| map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes())).collect())
+                map.map(|map| {
+                    let plain = map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
+                    plain.chain(map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0))).collect()
+                })
             }
         })
     }
@@ -103,6 +106,9 @@ async fn value(variable: &EnvVar, wanted: &Wanted, node: &str, env: &Env, reader
     if let Some(key) = &from.config_map_key_ref {
         return reader.one(Kind::ConfigMap, &key.name, &key.key, key.optional.unwrap_or(false)).await;
     }
+    if let Some(amount) = &from.resource_field_ref {
+        return amount_of(&amount.resource, amount.divisor.as_ref().map(|divisor| divisor.0.as_str()), wanted).map(Some);
+    }
     let path = from.field_ref.as_ref().map(|field| field.field_path.as_str()).unwrap_or_default();
     let identity = &wanted.identity;
     Ok(Some(match path {
@@ -112,6 +118,21 @@ async fn value(variable: &EnvVar, wanted: &Wanted, node: &str, env: &Env, reader
         "spec.nodeName" => node.to_owned(),
         _ => return Err(Error::Missing(format!("variable {} comes from a field that is not offered: {path}", variable.name))),
     }))
+}
+
+/// `limits.memory` in bytes and `limits.cpu` in cores, whole numbers rounded up, or in units of a divisor.
+fn amount_of(resource: &str, divisor: Option<&str>, wanted: &Wanted) -> Result<String, Error> {
+    let unknown = || Error::Missing(format!("{resource} is not offered: there are limits.memory and limits.cpu"));
+    let divisor = divisor.filter(|divisor| !divisor.is_empty() && *divisor != "0").unwrap_or("1");
+    let (amount, unit) = match resource {
+        "limits.memory" | "requests.memory" => (wanted.spec.memory, scheduler::model::parse_memory(divisor)),
+        "limits.cpu" | "requests.cpu" => {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+            (wanted.spec.cpu.map_or(cores * 1000, u64::from), scheduler::model::parse_cpu(divisor))
+        }
+        _ => return Err(unknown()),
+    };
+    Ok(amount.div_ceil(unit.filter(|unit| *unit > 0).ok_or_else(unknown)?).to_string())
 }
 
 /// `$(NAME)` is another variable's value, `$$(NAME)` is itself with one `$` less; what is not known stays as it is.

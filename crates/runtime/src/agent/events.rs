@@ -1,4 +1,4 @@
-//! Events about pods: what happened, in a sentence; the same thing again only counts up.
+//! Events about pods, and about what nodes do for Services and Ingresses: what happened, in a sentence; the same thing again only counts up.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -21,11 +21,34 @@ pub enum Weight {
     Warning,
 }
 
-/// One thing that happened to a pod.
+/// What an Event is about.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Its `apiVersion`.
+    pub api_version: &'static str,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+impl Subject {
+    /// A pod.
+    pub fn pod(identity: &Identity) -> Subject {
+        let (namespace, name, uid) = (identity.namespace.clone(), identity.pod.clone(), identity.uid.clone());
+        Subject { api_version: "v1", kind: "Pod", namespace, name, uid }
+    }
+}
+
+/// One thing that happened to something.
 #[derive(Debug, Clone)]
 pub struct Happening {
-    /// The pod.
-    pub about: std::sync::Arc<Identity>,
+    /// To what.
+    pub about: Subject,
     /// Whether somebody should look.
     pub weight: Weight,
     /// One word: `Started`, `Trap`, `BackOff` …
@@ -83,7 +106,7 @@ async fn run(client: Client, node: String, mut happenings: mpsc::Receiver<Happen
         if known.len() >= REMEMBERED {
             known.retain(|_, known| known.at.elapsed() < SAME / 10);
         }
-        let name = format!("{}.{:016x}", happening.about.pod, rand::random::<u64>());
+        let name = format!("{}.{:016x}", happening.about.name, rand::random::<u64>());
         let Ok(event) = serde_json::from_value(event(&happening, &name, &node)) else { continue };
         match api.create(&PostParams::default(), &event).await {
             Ok(_) => drop(known.insert(key, Known { name, count: 1, at: Instant::now() })),
@@ -96,7 +119,7 @@ fn event(happening: &Happening, name: &str, node: &str) -> Value {
     let about = &happening.about;
     json!({
         "metadata": {"name": name, "namespace": about.namespace},
-        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": about.namespace, "name": about.pod, "uid": about.uid},
+        "involvedObject": {"apiVersion": about.api_version, "kind": about.kind, "namespace": about.namespace, "name": about.name, "uid": about.uid},
         "reason": happening.reason,
         "message": happening.message,
         "type": match happening.weight { Weight::Normal => "Normal", Weight::Warning => "Warning" },

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::env::Env;
-use super::events::{Happening, Weight};
-use super::pod::{Restart, Unreadable, Wanted, wanted};
+use super::events::{Happening, Subject, Weight};
+use super::new::New;
+use super::pod::{Restart, Unreadable, Wanted};
 use super::report::Name;
 use super::status::{View, status};
 use super::step::Running;
@@ -43,30 +43,10 @@ pub struct Here {
     code: Option<Content>,
     began: Option<Duration>,
     at_once: bool,
+    /// Whether its next life begins asleep.
+    slept: bool,
     /// A hash of the status that was last asked for.
     told: Option<u64>,
-}
-
-/// What is read of a Pod once.
-pub struct New {
-    wanted: Result<Arc<Wanted>, Unreadable>,
-    restarts: u32,
-    since: Option<Timestamp>,
-    backoff: Backoff,
-    /// How long until its next life.
-    wait: Duration,
-}
-
-impl New {
-    /// Reads it.
-    pub fn of(pod: &Pod) -> New {
-        let (wanted, restarts) = (wanted(pod).map(Arc::new), restarts_of(pod));
-        let limits = wanted.as_ref().map(|wanted| wanted.backoff).unwrap_or_default();
-        let ago = ended_ago(pod, Timestamp::now());
-        let backoff = Backoff::resumed(restarts, ago, &limits);
-        let wait = ago.filter(|_| backs_off(pod)).map_or(Duration::ZERO, |ago| backoff.left(ago, &limits, rand::random()));
-        New { wanted, restarts, since: since_of(pod), backoff, wait }
-    }
 }
 
 /// An instance that is made again at once is back before anybody has to know.
@@ -81,7 +61,7 @@ const MENDING: Duration = Duration::from_secs(2);
 impl Here {
     /// A pod seen for the first time, at `seen` of the node's time; its key is its namespace and name.
     pub fn new(key: (String, String), uid: String, new: New, host: &Host, seen: Duration) -> Here {
-        let New { wanted, restarts, since, backoff, wait } = new;
+        let New { wanted, restarts, since, backoff, wait, slept } = new;
         let bare = || Identity {
             namespace: key.0.clone(),
             app: String::new(),
@@ -106,6 +86,7 @@ impl Here {
             wait: Duration::ZERO,
             last: None,
             done: None,
+            asleep: false,
         };
         let running = Running { phase: Phase::Ended, again_at: seen.saturating_add(wait), asked_at: None };
         Here {
@@ -123,6 +104,7 @@ impl Here {
             code: None,
             began: None,
             at_once: false,
+            slept,
             told: None,
         }
     }
@@ -148,9 +130,15 @@ impl Here {
             env: self.env.clone(),
             code: self.code.clone(),
             at_once: self.at_once,
+            asleep: std::mem::take(&mut self.slept),
         };
         self.stop = Some(Life::start(host.clone(), order, notes));
         Ok(())
+    }
+
+    /// Lets the pod sleep after so long without a request, or has it stay awake.
+    pub fn let_sleep(&self, after: Option<Duration>) {
+        self.local.let_sleep(after);
     }
 
     /// The pod cannot run as it is, until it is another pod.
@@ -183,6 +171,8 @@ impl Here {
             News::Env(env) => self.env = Some(env),
             News::Code(code) => self.code = Some(code),
             News::Running => return self.runs(now),
+            News::Asleep => self.sleeps(),
+            News::Awake => self.wakes(now),
             News::Ready(ready) => return self.turns(ready),
             News::Draining => self.turn(false),
             News::Ended(end) => return self.ended(end, now),
@@ -200,6 +190,21 @@ impl Here {
         self.view.end = None;
         self.view.unready = None;
         vec![self.happening(Weight::Normal, "Started", format!("instance {} runs", self.view.restarts))]
+    }
+
+    /// Its code is not kept for it: the node has it in its folder.
+    fn sleeps(&mut self) {
+        self.running.phase = self.running.phase.max(Phase::Running);
+        self.view.phase = self.running.phase;
+        self.view.started.get_or_insert_with(Timestamp::now);
+        self.turn(true);
+        self.view.asleep = true;
+        self.code = None;
+    }
+
+    fn wakes(&mut self, now: Duration) {
+        self.began.get_or_insert(now);
+        self.view.asleep = false;
     }
 
     fn turns(&mut self, ready: Result<(), String>) -> Vec<Happening> {
@@ -222,6 +227,7 @@ impl Here {
         self.stop = None;
         self.running.phase = Phase::Ended;
         self.view.phase = Phase::Ended;
+        self.view.asleep = false;
         self.turn(false);
         let well = self.began.take().map_or(Duration::ZERO, |began| now.saturating_sub(began));
         if ran {
@@ -262,7 +268,7 @@ impl Here {
 
     /// Something to tell of this pod.
     pub fn happening(&self, weight: Weight, reason: &'static str, message: String) -> Happening {
-        Happening { about: self.identity.clone(), weight, reason, message }
+        Happening { about: Subject::pod(&self.identity), weight, reason, message }
     }
 
     /// The pod's name, for reports.
@@ -298,7 +304,9 @@ impl Here {
 
 /// Whether the pod is over for good, and well.
 fn done(restart: Restart, end: &End, ran: bool) -> Option<bool> {
-    if !ran || end.reason == Reason::Stopped {
+    // Whoever made a pod that lives once must hear that it cannot even start.
+    let unable = restart == Restart::Never && end.reason == Reason::Start;
+    if !(ran || unable) || end.reason == Reason::Stopped {
         return None;
     }
     let well = end.reason == Reason::Exit(0);
@@ -309,60 +317,21 @@ fn done(restart: Restart, end: &End, ran: bool) -> Option<bool> {
     }
 }
 
-fn restarts_of(pod: &Pod) -> u32 {
-    let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
-    status.and_then(|status| u32::try_from(status.restart_count).ok()).unwrap_or(0)
-}
-
-fn since_of(pod: &Pod) -> Option<Timestamp> {
-    pod.status.as_ref()?.start_time.as_ref().map(|time| time.0)
-}
-
-/// Whether it was waiting for its next life, rather than living, when it was last told of.
-fn backs_off(pod: &Pod) -> bool {
-    let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
-    let waiting = status.and_then(|status| status.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
-    waiting == Some(Reason::Trap.waiting())
-}
-
-/// How long ago its last instance ended, if one did.
-fn ended_ago(pod: &Pod, now: Timestamp) -> Option<Duration> {
-    let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
-    let ended = status.last_state.as_ref()?.terminated.as_ref()?.finished_at.as_ref()?;
-    // A clock that was set back makes it now.
-    Some(Duration::try_from(now.duration_since(ended.0)).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_seen_again_tells_how_long_ago_it_crashed() {
-        let pod = |status: Value| serde_json::from_value::<Pod>(json!({"metadata": {"name": "a"}, "status": status})).expect("a pod");
-        let now: Timestamp = "2026-01-01T00:00:10Z".parse().expect("a time");
-        let crashed = |at: &str| {
-            let ended = json!({"exitCode": 134, "finishedAt": at});
-            let one =
-                json!({"name": "a", "image": "a", "imageID": "", "ready": false, "restartCount": 4, "lastState": {"terminated": ended}});
-            ended_ago(&pod(json!({"containerStatuses": [one]})), now)
-        };
-        assert_eq!(crashed("2026-01-01T00:00:07Z"), Some(Duration::from_secs(3)));
-        assert_eq!(crashed("2026-01-01T00:01:07Z"), Some(Duration::ZERO));
-        assert_eq!(ended_ago(&pod(json!({})), now), None);
-    }
-
-    #[test]
-    fn a_pod_that_waited_goes_on_waiting_and_one_that_lived_lives() {
-        let wait = |state: Value| {
-            let ended = json!({"exitCode": 134, "finishedAt": Timestamp::now().to_string()});
-            let one = json!({"name": "a", "image": "a", "imageID": "", "ready": false, "restartCount": 9, "state": state, "lastState": {"terminated": ended}});
-            let pod = json!({"metadata": {"name": "a"}, "status": {"containerStatuses": [one]}});
-            New::of(&serde_json::from_value(pod).expect("a pod")).wait
-        };
-        let waits = wait(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "it starts again in 12s: unreachable"}}));
-        assert!(waits > Duration::from_secs(9) && waits <= Duration::from_millis(12_800), "{waits:?}");
-        assert_eq!(wait(json!({"running": {}})), Duration::ZERO);
-        assert_eq!(wait(json!({"waiting": {"reason": "ContainerCreating"}})), Duration::ZERO);
+    fn a_pod_that_lives_once_ends_with_its_first_life_and_one_that_tries_again_with_a_success() {
+        let done = |restart, reason, ran| done(restart, &End { reason, message: String::new() }, ran);
+        assert_eq!(done(Restart::Never, Reason::Exit(0), true), Some(true));
+        assert_eq!(done(Restart::Never, Reason::Exit(3), true), Some(false));
+        assert_eq!(done(Restart::Never, Reason::Trap, true), Some(false));
+        assert_eq!(done(Restart::Never, Reason::Start, false), Some(false), "it will not start another time");
+        assert_eq!(done(Restart::Never, Reason::Image, false), None, "the registry may be back any time");
+        assert_eq!(done(Restart::Never, Reason::Stopped, true), None);
+        assert_eq!(done(Restart::OnFailure, Reason::Exit(0), true), Some(true));
+        assert_eq!(done(Restart::OnFailure, Reason::Exit(3), true), None);
+        assert_eq!(done(Restart::Always, Reason::Exit(0), true), None);
     }
 }

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use scheduler::{model, names};
 
+use super::files::{self, Files};
 use super::step::Assigned;
 use crate::gateway::local::Identity;
 use crate::instance::backoff::{Limits, duration};
@@ -31,6 +32,8 @@ pub struct Wanted {
     pub env_from: Vec<EnvFromSource>,
     /// Variables one by one; they win over `env_from`.
     pub env: Vec<EnvVar>,
+    /// Files of ConfigMaps and Secrets that it sees.
+    pub files: Vec<Files>,
     /// How it is asked whether it is well.
     pub probes: Probes,
     /// How crashes delay it.
@@ -69,10 +72,14 @@ pub fn wanted(pod: &Pod) -> Result<Wanted, Unreadable> {
     let spec = pod.spec.as_ref().ok_or_else(|| fail("it has no spec".into()))?;
     let container = spec.containers.first().ok_or_else(|| fail("it has no container".into()))?;
     let identity = Arc::new(identity(pod, container));
+    let (files, scratch) = files::read(pod, container).map_err(fail)?;
+    let mut sandbox = sandbox(pod, container, &identity).map_err(fail)?;
+    sandbox.volumes.extend(scratch);
     Ok(Wanted {
         container: container.name.clone(),
         image: container.image.clone().ok_or_else(|| fail("its container has no image".into()))?,
-        spec: Arc::new(sandbox(pod, container, &identity).map_err(fail)?),
+        spec: Arc::new(sandbox),
+        files,
         env_from: container.env_from.clone().unwrap_or_default(),
         env: container.env.clone().unwrap_or_default(),
         probes: Probes::read(container),
@@ -95,6 +102,17 @@ pub fn assigned(pod: &Pod) -> Assigned {
         deleted: pod.metadata.deletion_timestamp.is_some().then_some(grace),
         finished: matches!(phase, Some("Succeeded" | "Failed")),
     }
+}
+
+/// After how long without a request the pod may sleep now; none where it may not.
+pub fn sleep(pod: &Pod) -> Option<Duration> {
+    annotation(pod, names::SLEEP)?.parse().ok().map(Duration::from_secs)
+}
+
+/// Whether it slept when its node last told of it.
+pub fn slept(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == names::ASLEEP && condition.status == "True")
 }
 
 fn identity(pod: &Pod, container: &Container) -> Identity {
@@ -134,6 +152,9 @@ fn sandbox(pod: &Pod, container: &Container, identity: &Identity) -> Result<Spec
                 .ok_or_else(|| format!("`{}` is not an amount of CPU", cpu.0))?,
         );
     }
+    // Whoever names an amount may be scaled by it.
+    spec.counts_cpu =
+        container.resources.as_ref().and_then(|resources| resources.requests.as_ref()).is_some_and(|all| all.contains_key("cpu"));
     if let Some(time) = annotation(pod, names::TIME) {
         spec.time = duration(time).ok_or_else(|| format!("`{time}` of {} is not a time: write 5s or 500ms", names::TIME))?;
     }
@@ -158,7 +179,9 @@ fn sandbox(pod: &Pod, container: &Container, identity: &Identity) -> Result<Spec
 
 /// `/data=100Mi`.
 fn volume(text: &str) -> Result<VolumeGrant, String> {
-    let read = text.split_once('=').and_then(|(path, size)| Some(VolumeGrant { path: path.to_owned(), size: model::parse_memory(size)? }));
+    let read = text
+        .split_once('=')
+        .and_then(|(path, size)| Some(VolumeGrant { path: path.to_owned(), size: model::parse_memory(size)?, of_pod: false }));
     read.filter(|grant| grant.path.starts_with('/'))
         .ok_or_else(|| format!("`{text}` of {} is not a volume: write /data=100Mi", names::VOLUMES))
 }
@@ -195,7 +218,7 @@ mod tests {
         assert_eq!(wanted.spec.keyvalue, ["users", "stock"]);
         assert_eq!(wanted.spec.connect[0].to_string(), "https://api.test:443");
         assert_eq!(wanted.spec.blobs, ["uploads"]);
-        assert_eq!(wanted.spec.volumes, [VolumeGrant { path: "/data".into(), size: 100 << 20 }]);
+        assert_eq!(wanted.spec.volumes, [VolumeGrant { path: "/data".into(), size: 100 << 20, of_pod: false }]);
         assert_eq!(wanted.spec.args, ["user", "-v"]);
         assert_eq!(wanted.identity.revision, "abc");
         let bare = super::wanted(&pod(json!({}), json!({}))).expect("readable");

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use scheduler::names;
 use serde_json::{Value, json};
 
 use super::pod::Wanted;
@@ -34,6 +35,8 @@ pub struct View {
     pub last: Option<(End, Option<Timestamp>, Timestamp)>,
     /// Whether the pod is over for good, and well.
     pub done: Option<bool>,
+    /// Whether it sleeps: it is ready, and nothing of it runs.
+    pub asleep: bool,
 }
 
 /// Longest message in a status; a backtrace's tail is worth less than a small object.
@@ -51,7 +54,7 @@ pub fn status(wanted: &Wanted, view: &View, address: IpAddr) -> Value {
     let message = if view.ready { Value::Null } else { json!(not_ready(view)) };
     let condition = |kind: &str, holds: bool, at: Timestamp, reason: &Value, message: &Value| json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastTransitionTime": time(at), "reason": reason, "message": message});
     let null = Value::Null;
-    json!({
+    let mut status = json!({
         "phase": phase,
         "hostIP": address.to_string(),
         "podIP": address.to_string(),
@@ -65,7 +68,11 @@ pub fn status(wanted: &Wanted, view: &View, address: IpAddr) -> Value {
             condition("PodScheduled", true, view.since, &null, &null),
         ],
         "containerStatuses": [container(wanted, view)],
-    })
+    });
+    if let Some(conditions) = status["conditions"].as_array_mut().filter(|_| view.asleep) {
+        conditions.push(json!({"type": names::ASLEEP, "status": "True", "reason": "Idle", "message": names::SLEEPS}));
+    }
+    status
 }
 
 fn container(wanted: &Wanted, view: &View) -> Value {
@@ -84,6 +91,9 @@ fn container(wanted: &Wanted, view: &View) -> Value {
 }
 
 fn state(view: &View, running: bool) -> Value {
+    if view.asleep {
+        return json!({"waiting": {"reason": "Asleep", "message": names::SLEEPS}});
+    }
     if running {
         return json!({"running": {"startedAt": time(view.started.unwrap_or(view.since))}});
     }
@@ -160,6 +170,7 @@ mod tests {
             wait: Duration::ZERO,
             last: None,
             done: None,
+            asleep: false,
         }
     }
 

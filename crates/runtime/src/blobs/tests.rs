@@ -1,6 +1,7 @@
 //! Objects: kept, replaced, bounded, apart.
 
 use super::*;
+use crate::volumes::NAME;
 
 fn blobs(app: u64) -> (tempfile::TempDir, Blobs) {
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +118,7 @@ fn what_was_not_finished_when_the_node_ended_is_removed() {
     let store = blobs.of("n", "a").unwrap();
     let empty = store.bytes();
     drop(store);
-    let left = folder.path().join("n_a").join(UPLOADS).join("left");
+    let left = folder.path().join("n_a").join(folder::UPLOADS).join("left");
     fs::write(&left, "left").unwrap();
     assert_eq!(blobs.of("n", "a").unwrap().bytes(), empty);
     assert!(!left.exists());

@@ -7,14 +7,17 @@ use wasmtime::component::Component;
 
 /// How often code is looked at.
 pub const LOOK: Duration = Duration::from_secs(10);
-/// After so many looks without a request in between it may go.
+/// After so many looks without a request in between it is at rest.
 const QUIET: u32 = 3;
+/// Bytes of code at rest that stay in memory for as long as that is plenty.
+const WARM: usize = 64 << 20;
 
 /// When code was asked last, roughly.
 #[derive(Debug, Default)]
 pub struct Rest {
     asked: AtomicBool,
     quiet: AtomicU32,
+    aside: AtomicBool,
 }
 
 impl Rest {
@@ -26,14 +29,39 @@ impl Rest {
         }
     }
 
-    /// A look at it: whether it may go now. Said once for each time of quiet.
-    pub fn look(&self) -> bool {
+    /// A look at it: for how many looks it has been at rest, unless it is not or was put aside.
+    pub fn look(&self) -> Option<u32> {
         if self.asked.swap(false, Ordering::Relaxed) {
             self.quiet.store(0, Ordering::Relaxed);
-            return false;
+            self.aside.store(false, Ordering::Relaxed);
+            return None;
         }
-        self.quiet.fetch_add(1, Ordering::Relaxed) + 1 == QUIET
+        let quiet = self.quiet.load(Ordering::Relaxed).saturating_add(1);
+        self.quiet.store(quiet, Ordering::Relaxed);
+        (quiet >= QUIET && !self.aside.load(Ordering::Relaxed)).then_some(quiet)
     }
+
+    /// It is put aside now.
+    pub fn put_aside(&self) {
+        self.aside.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Of what is at rest, for how many looks and with how many bytes, that which goes back to its file: all of it where memory is short, else
+/// what was asked longest ago beyond [`WARM`].
+pub fn going<T>(mut at_rest: Vec<(u32, usize, T)>, short: bool) -> impl Iterator<Item = T> {
+    at_rest.sort_by_key(|(quiet, ..)| *quiet);
+    let mut warm = 0;
+    at_rest.into_iter().filter_map(move |(_, bytes, code)| {
+        warm += bytes;
+        (short || warm > WARM).then_some(code)
+    })
+}
+
+/// Bytes of a component's code.
+pub fn size(component: &Component) -> usize {
+    let image = component.image_range();
+    image.end.addr().saturating_sub(image.start.addr())
 }
 
 /// Gives the pages of a component's code back to the system, which reads them again from the file when they are needed.
@@ -61,13 +89,22 @@ mod tests {
     use std::io::Write as _;
 
     #[test]
-    fn code_goes_once_it_was_quiet_and_again_after_it_was_asked() {
+    fn code_is_at_rest_once_it_was_quiet_until_it_is_put_aside_and_again_after_it_was_asked() {
         let rest = Rest::default();
         rest.ask();
         let looks = |n: usize| (0..n).map(|_| rest.look()).collect::<Vec<_>>();
-        assert_eq!(looks(6), [false, false, false, true, false, false]);
+        assert_eq!(looks(6), [None, None, None, Some(3), Some(4), Some(5)]);
+        rest.put_aside();
+        assert_eq!(looks(2), [None, None]);
         rest.ask();
-        assert_eq!(looks(5), [false, false, false, true, false]);
+        assert_eq!(looks(5), [None, None, None, Some(3), Some(4)]);
+    }
+
+    #[test]
+    fn code_goes_when_memory_is_short_or_when_there_is_much_of_it() {
+        let gone = |short| going(vec![(9, WARM / 2, "oldest"), (3, WARM / 2, "newest"), (5, WARM / 2, "older")], short).collect::<Vec<_>>();
+        assert_eq!(gone(true), ["newest", "older", "oldest"]);
+        assert_eq!(gone(false), ["oldest"]);
     }
 
     #[cfg(target_os = "linux")]

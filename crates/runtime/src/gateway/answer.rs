@@ -41,6 +41,8 @@ pub enum Refusal {
     Forbidden(String),
     /// The gateway has not seen the routes yet.
     Starting,
+    /// The pod slept, and is not awake yet.
+    Waking,
 }
 
 impl Refusal {
@@ -51,7 +53,7 @@ impl Refusal {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Upgrade => StatusCode::UPGRADE_REQUIRED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
-            Refusal::NoEndpoint | Refusal::Busy | Refusal::Starting => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoEndpoint | Refusal::Busy | Refusal::Starting | Refusal::Waking => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Trap => StatusCode::INTERNAL_SERVER_ERROR,
             Refusal::NoAnswer | Refusal::BadAnswer | Refusal::Unreachable => StatusCode::BAD_GATEWAY,
             Refusal::Deadline => StatusCode::GATEWAY_TIMEOUT,
@@ -77,6 +79,7 @@ impl Refusal {
             Refusal::Loop => "loop",
             Refusal::Forbidden(_) => "forbidden",
             Refusal::Starting => "starting",
+            Refusal::Waking => "waking",
         }
     }
 
@@ -97,6 +100,7 @@ impl Refusal {
             Refusal::Loop => "services call each other in a circle",
             Refusal::Forbidden(what) => what,
             Refusal::Starting => "this gateway has just started and does not know the routes yet: try again shortly",
+            Refusal::Waking => "the app was asleep and is still waking up: try again shortly",
         }
     }
 
@@ -111,7 +115,9 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(REQUEST_ID, id.clone());
         match self {
-            Refusal::NoEndpoint | Refusal::Busy | Refusal::Starting => headers.insert(RETRY_AFTER, HeaderValue::from(RETRY.as_secs())),
+            Refusal::NoEndpoint | Refusal::Busy | Refusal::Starting | Refusal::Waking => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))
+            }
             Refusal::Method => headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
             Refusal::Upgrade => headers.insert(UPGRADE, HeaderValue::from_static("HTTP/2.0")),
             _ => None,

@@ -12,17 +12,21 @@ use http::{HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use scheduler::app::object_name;
+use scheduler::names;
 use scheduler::routes::Key;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 
 use super::answer::{REQUEST_ID, Refusal};
+use super::forward::Errand;
 use super::local::Held;
-use super::{Arrival, Failed, Gateway, head, trace};
+use super::peers::Remote;
+use super::table::{Service, Target};
+use super::wire::Caller;
+use super::{Answerer, Arrival, Failed, Gateway, head, trace};
 use crate::body::{Body, Error};
-use crate::sandbox::{CallError, Calls, PodIdentity, Trace};
+use crate::sandbox::{CallError, Callee, Calls, PodIdentity, Trace, granted};
 
 /// How often a request may go from one service to the next.
 pub const MAX_HOPS: u32 = 16;
@@ -35,19 +39,37 @@ impl Calls for Gateway {
     async fn call(
         &self,
         caller: &PodIdentity,
-        service: &str,
+        service: &Callee,
         mut request: Request<Body>,
         remaining: Duration,
     ) -> Result<Response<Body>, CallError> {
         let trace = next(request.extensions_mut().remove())?;
         self.metrics.calls.fetch_add(1, Ordering::Relaxed);
-        let held = self.callee(caller, service)?;
+        let (found, target) = self.callee(caller, service)?;
+        let host = service.to_string();
+        let service = &*host;
+        let hops = trace.hops;
         let arrival = arrival(service, &mut request, trace);
-        let deadline = tokio::time::Instant::now() + remaining.min(Duration::from_secs(86_400));
+        let remaining = remaining.min(Duration::from_secs(86_400));
+        let deadline = tokio::time::Instant::now() + remaining;
         let request = request.map(|body| Lingering { body: Some(body), deadline }.boxed_unsync());
+        let held = match target {
+            Target::Local(local) => match local.hold() {
+                Some(held) => held,
+                None => {
+                    let woken = timeout_at(deadline, Box::pin(self.wake(&local))).await;
+                    woken.map_err(|_| CallError::Deadline(service.to_owned()))?.map_err(|failed| call_error(service, &failed.refusal))?
+                }
+            },
+            Target::Remote(remote) => {
+                let caller = Caller { pod: Key::new(&caller.namespace, &caller.name), uid: caller.uid.as_str().into() };
+                let errand = Errand { hops, within: Some(remaining), caller: Some(caller) };
+                return self.call_there(service, &found, remote, request, errand, deadline).await;
+            }
+        };
         let (head, told) = oneshot::channel();
         let (frames, body) = mpsc::channel(FRAMES);
-        let task = Callee { access: self.access.clone(), metrics: self.metrics.clone(), held, arrival };
+        let task = Answering { access: self.access.clone(), metrics: self.metrics.clone(), held, arrival };
         let running = Abort(tokio::spawn(task.run(request, deadline, head, frames)).abort_handle());
         match told.await {
             Ok(Ok(parts)) => Ok(Response::from_parts(parts, Answer { body, _running: running }.boxed_unsync())),
@@ -58,15 +80,65 @@ impl Calls for Gateway {
 }
 
 impl Gateway {
-    /// A pod of the caller's App that takes the call, now or not at all: waiting for a permit could wait for the caller itself.
-    fn callee(&self, caller: &PodIdentity, service: &str) -> Result<Held, CallError> {
-        let app = caller.app.as_deref().ok_or_else(|| CallError::NoService(service.to_owned()))?;
+    /// A pod of the service that takes the call, now or not at all: waiting for a permit could wait for the caller itself.
+    fn callee(&self, caller: &PodIdentity, service: &Callee) -> Result<(Arc<Service>, Target), CallError> {
         let table = self.table.load();
-        let found = table.service(&Key::new(&caller.namespace, &object_name(app, service))).filter(|found| *found.app == *app);
-        let found = found.ok_or_else(|| CallError::NoService(service.to_owned()))?;
-        let full = || CallError::Unavailable(service.to_owned());
-        self.pick(found).ok().and_then(|local| local.hold()).ok_or_else(full)
+        let app = caller.app.as_deref();
+        let found = match service {
+            Callee::Internal(name) => {
+                table.service(&granted(name, &caller.namespace, app)).filter(|found| *found.app == *app.unwrap_or_default())
+            }
+            Callee::Service(key, _) => table.service(key),
+        };
+        let found = found.ok_or_else(|| CallError::NoService(service.to_string()))?;
+        if let Callee::Service(_, port) = service {
+            admits(found, &caller.namespace, *port)?;
+        }
+        let target = self.pick(found).map_err(|_| CallError::Unavailable(service.to_string()))?;
+        Ok((found.clone(), target))
     }
+
+    /// The callee is on another node, which keeps the log of it.
+    async fn call_there(
+        &self,
+        name: &str,
+        service: &Service,
+        remote: Arc<Remote>,
+        request: Request<Body>,
+        errand: Errand,
+        deadline: tokio::time::Instant,
+    ) -> Result<Response<Body>, CallError> {
+        match timeout_at(deadline, self.ask_there(service, remote, request, errand)).await {
+            Ok(Ok((response, Answerer::There(_)))) => Ok(response),
+            // Its own node could not be reached, and one is here after all.
+            Ok(Ok((response, Answerer::Here(held)))) => Ok(response.map(|body| {
+                let kept = body.map_frame(move |frame| {
+                    let _ = &held;
+                    frame
+                });
+                kept.boxed_unsync()
+            })),
+            Ok(Err(failed)) => Err(call_error(name, &failed.refusal)),
+            Err(_) => Err(CallError::Deadline(name.to_owned())),
+        }
+    }
+}
+
+/// An error unless pods of this namespace may call the Service at this port.
+fn admits(service: &Service, namespace: &str, port: u16) -> Result<(), CallError> {
+    if !service.lets_in(namespace) {
+        let (callers, own) = (names::CALLERS, service.key.namespace());
+        let sentence = format!(
+            "the Service {} lets nobody from the namespace {namespace} call it: in {own}, add {namespace} to its annotation {callers}",
+            service.key
+        );
+        return Err(CallError::Refused(sentence));
+    }
+    if !service.ports.contains(&port) {
+        let ports: Vec<String> = service.ports.iter().map(u16::to_string).collect();
+        return Err(CallError::Refused(format!("the Service {} has no port {port}, but {}", service.key, ports.join(", "))));
+    }
+    Ok(())
 }
 
 /// What the callee inherits.
@@ -84,7 +156,7 @@ fn arrival(service: &str, request: &mut Request<Body>, trace: Trace) -> Arrival 
     place.put(request.headers_mut());
     let trace = trace::inherited(request.headers(), trace.id, trace.hops);
     request.extensions_mut().insert(trace);
-    let host = HeaderValue::from_str(&format!("{service}.internal")).unwrap_or_else(|_| HeaderValue::from_static("internal"));
+    let host = HeaderValue::from_str(service).unwrap_or_else(|_| HeaderValue::from_static("internal"));
     let (method, uri) = (request.method().clone(), request.uri().clone());
     Arrival { id, host, method, uri, since: Instant::now(), at: Timestamp::now(), trace: place }
 }
@@ -92,13 +164,14 @@ fn arrival(service: &str, request: &mut Request<Body>, trace: Trace) -> Arrival 
 fn call_error(service: &str, refusal: &Refusal) -> CallError {
     match refusal {
         Refusal::Deadline => CallError::Deadline(service.to_owned()),
-        Refusal::Busy => CallError::Unavailable(service.to_owned()),
+        Refusal::Busy | Refusal::NoEndpoint | Refusal::Unreachable | Refusal::Waking => CallError::Unavailable(service.to_owned()),
+        Refusal::Loop => CallError::Loop,
         other => CallError::Failed { service: service.to_owned(), reason: other.reason().to_owned() },
     }
 }
 
 /// The called side, on its own task: it is never polled by the caller, so neither can stall the other.
-struct Callee {
+struct Answering {
     access: super::access::Access,
     metrics: Arc<crate::metrics::Metrics>,
     held: Held,
@@ -107,7 +180,7 @@ struct Callee {
 
 type Head = Result<http::response::Parts, Refusal>;
 
-impl Callee {
+impl Answering {
     async fn run(
         self,
         request: Request<Body>,
@@ -115,11 +188,12 @@ impl Callee {
         head: oneshot::Sender<Head>,
         frames: mpsc::Sender<Result<Frame<Bytes>, Error>>,
     ) {
-        let Callee { access, metrics, held, arrival } = self;
+        let Answering { access, metrics, held, arrival } = self;
         let identity = Some(held.identity().clone());
         let answered = timeout_at(deadline, held.instance.guest.handle(request)).await;
         let failed = match answered {
             Ok(Ok(response)) => {
+                held.answered(response.status());
                 let method = arrival.method.clone();
                 let log = super::log(&access, &metrics, arrival, response.status().as_u16(), "ok", identity, None);
                 let (parts, body) = response.into_parts();

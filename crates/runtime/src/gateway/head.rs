@@ -97,6 +97,11 @@ pub fn id(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
     kept.cloned().unwrap_or_else(new_id)
 }
 
+/// The id that a gateway has given a request.
+pub fn known_id(headers: &HeaderMap) -> HeaderValue {
+    headers.get(REQUEST_ID).cloned().unwrap_or_else(new_id)
+}
+
 /// A new request id: 16 hex digits.
 pub fn new_id() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

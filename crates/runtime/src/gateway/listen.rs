@@ -1,7 +1,10 @@
 //! Takes connections, gives their requests to the gateway, and sees them out when the node stops.
 
+mod bytes;
 mod connection;
+mod forwarded;
 mod offer;
+pub mod openings;
 mod watched;
 
 use std::convert::Infallible;
@@ -21,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::head::Peer;
 use super::track::Tracked;
 use super::{Door, Gateway, incoming};
-use connection::{Connection, Connections, Order};
+use connection::{Connection, Connections, Entered, Order};
 use watched::Watched;
 
 pub use connection::Flight;
@@ -97,13 +100,13 @@ impl Front {
             return;
         }
         metrics.connections.fetch_add(1, Ordering::Relaxed);
+        let entered = self.connections.enter(door.number());
         // Answers are written whole, so waiting for more to send only costs time; a socket that refuses is about to fail anyway.
         let _ = stream.set_nodelay(true);
-        tokio::spawn(self.clone().talk(stream, from, door));
+        tokio::spawn(self.clone().talk(entered, stream, from, door));
     }
 
-    async fn talk(self: Arc<Front>, stream: TcpStream, from: SocketAddr, door: Door) {
-        let entered = self.connections.enter();
+    async fn talk(self: Arc<Front>, entered: Entered, stream: TcpStream, from: SocketAddr, door: Door) {
         let connection = entered.connection();
         let io = TokioIo::new(Watched::new(stream, connection.clone()));
         let peer = Peer::new(from.ip(), &self.gateway.settings.trusted);
@@ -135,6 +138,11 @@ impl Front {
             tick.tick().await;
             self.connections.sweep(&self.limits);
         }
+    }
+
+    /// Lets the requests end that are under way at a port of a Service, which is closed already.
+    pub fn finish(&self, port: u16) {
+        self.connections.tell_port(port, Order::Finish);
     }
 
     /// Lets requests in flight end, for `grace` at most; then breaks what is left. How many connections were broken.

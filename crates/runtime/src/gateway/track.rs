@@ -30,6 +30,8 @@ pub struct Log {
     pub record: Record,
     /// When the request came.
     pub since: Instant,
+    /// Whether only the line of an answer that breaks off is written, since another node writes the others.
+    pub only_broken: bool,
 }
 
 impl Log {
@@ -65,6 +67,9 @@ impl Tracked {
         log.record.took = log.since.elapsed();
         if let Some(held) = &held {
             held.instance.health.took(log.record.took);
+        }
+        if log.only_broken && broken.is_none() {
+            return;
         }
         if let Some((reason, detail)) = broken {
             log.record.reason = reason;

@@ -9,11 +9,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client, Resource, ResourceExt};
-use scheduler::names;
-use scheduler::routes::{Book, Claims, Key, Pods};
+use scheduler::routes::{Book, Claims, Front, Key, Pods};
 
 use super::Gateway;
-use crate::agent::watch::watch;
+use crate::agent::events::{Events, Happening, Subject, Weight};
+use crate::kept::Kept;
 
 #[allow(clippy::large_enum_variant, reason = "one lives at a time, on its way from a watch into the book")]
 enum Change {
@@ -29,6 +29,8 @@ struct Seen {
     ingresses: Listing,
     services: Listing,
     slices: Listing,
+    /// What was not taken in, to be told.
+    refused: Vec<Happening>,
 }
 
 impl Seen {
@@ -36,13 +38,20 @@ impl Seen {
         let book = &mut self.book;
         match change {
             Change::Ingress(event) => match self.ingresses.take(event) {
-                Turn::Is(key, ingress) => book.ingress(key, Some(Claims::from(&ingress))),
+                Turn::Is(key, ingress) => {
+                    let claims = Claims::from(&ingress);
+                    match book.refuses(&key, &claims) {
+                        None => book.ingress(key, Some(claims)),
+                        // What it was before stays.
+                        Some(why) => self.refused.push(refused(&ingress, &why)),
+                    }
+                }
                 Turn::Gone(key) => book.ingress(key, None),
                 Turn::Only(keys) => book.only_ingresses(&keys),
                 Turn::Begun => {}
             },
             Change::Service(event) => match self.services.take(event) {
-                Turn::Is(key, service) => book.service(key, Some(service.labels().get(names::APP).map_or("", String::as_str).into())),
+                Turn::Is(key, service) => book.service(key, Some(Front::from(&service))),
                 Turn::Gone(key) => book.service(key, None),
                 Turn::Only(keys) => book.only_services(&keys),
                 Turn::Begun => {}
@@ -98,12 +107,20 @@ impl Listing {
     }
 }
 
+fn refused(ingress: &Ingress, why: &str) -> Happening {
+    let (namespace, name) = (ingress.namespace().unwrap_or_default(), ingress.name_any());
+    tracing::warn!(namespace, name, why, "an Ingress is not taken in");
+    let about = Subject { api_version: "networking.k8s.io/v1", kind: "Ingress", namespace, name, uid: ingress.uid().unwrap_or_default() };
+    let message = format!("the Ingress is not taken in, and its routes are as they were before: {why}");
+    Happening { about, weight: Weight::Warning, reason: "RoutesRefused", message }
+}
+
 impl Gateway {
     /// Follows Ingresses, Services and EndpointSlices until it is dropped.
-    pub async fn follow(self: Arc<Gateway>, client: Client) {
-        let ingresses = watch(Api::all(client.clone()), Config::default()).map(Change::Ingress);
-        let services = watch(Api::all(client.clone()), Config::default()).map(Change::Service);
-        let slices = watch(Api::all(client), Config::default()).map(Change::Slice);
+    pub async fn follow(self: Arc<Gateway>, client: Client, kept: Arc<Kept>, events: Events) {
+        let ingresses = kept.watch(Api::all(client.clone()), Config::default()).map(Change::Ingress);
+        let services = kept.watch(Api::all(client.clone()), Config::default()).map(Change::Service);
+        let slices = kept.watch(Api::all(client), Config::default()).map(Change::Slice);
         let all = futures::stream::select_all([ingresses.boxed(), services.boxed(), slices.boxed()]);
         let mut all = std::pin::pin!(all);
         let mut seen = Seen::default();
@@ -119,6 +136,7 @@ impl Gateway {
             while let Some(Some(change)) = all.next().now_or_never() {
                 seen.take(change);
             }
+            seen.refused.drain(..).for_each(|refused| events.tell(refused));
             if seen.is_whole() {
                 self.take_stale().iter().for_each(|pod| seen.book.touch_pod(pod));
                 let changes = seen.book.take_changes();
@@ -138,6 +156,23 @@ mod tests {
 
     fn has(seen: &Seen, name: &str) -> bool {
         seen.book.backend(&Key::new("", name)).is_some()
+    }
+
+    #[test]
+    fn of_an_ingress_that_is_too_large_the_last_good_one_stays() {
+        let ingress = |routes: usize| -> Ingress {
+            let path =
+                |n: usize| serde_json::json!({"path": format!("/{n}"), "pathType": "Prefix", "backend": {"service": {"name": "web"}}});
+            let paths: Vec<_> = (0..routes).map(path).collect();
+            let rules = serde_json::json!([{"host": "a.example", "http": {"paths": paths}}]);
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "a"}, "spec": {"rules": rules}})).unwrap()
+        };
+        let mut seen = Seen::default();
+        seen.take(Change::Ingress(Event::Apply(ingress(3))));
+        seen.take(Change::Ingress(Event::Apply(ingress(5_000))));
+        assert_eq!((seen.book.routes("a.example").len(), seen.refused.len()), (3, 1));
+        seen.take(Change::Ingress(Event::Apply(ingress(4))));
+        assert_eq!((seen.book.routes("a.example").len(), seen.refused.len()), (4, 1));
     }
 
     #[test]

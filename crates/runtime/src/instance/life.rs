@@ -3,164 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifact::Digest;
-use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Fuse, FusedFuture};
-use tokio::sync::{Notify, Semaphore, SetOnce, mpsc};
+use parking_lot::Mutex;
+use tokio::sync::{SetOnce, mpsc};
 
+use super::order::{Host, News, Note, Order, Stop, Teller};
 use super::phase::{End, Reason};
+use super::quiet::Quiet;
 use super::{Health, Instance};
-use crate::agent::env::{self, Env, Values};
-use crate::agent::pod::Wanted;
-use crate::blobs::Blobs;
-use crate::cache::{Content, Pruned};
-use crate::engine::Engines;
-use crate::gateway::Gateway;
-use crate::gateway::local::Local;
-use crate::keyvalue::Buckets;
-use crate::logs::Logs;
-use crate::metrics::{CodeCounts, Metrics};
-use crate::ports::Ports;
+use crate::agent::env::{self, Env};
+use crate::agent::files;
+use crate::agent::pod::{Restart, Wanted};
+use crate::cache::Content;
+use crate::gateway::WAKES;
 use crate::probe::Finding;
-use crate::room::Room;
 use crate::sandbox::{self, Failure, Guest};
-use crate::volumes::Volumes;
-use crate::wasi::outgoing;
-
-/// Where compiled code comes from.
-#[async_trait]
-pub trait Source: Send + Sync {
-    /// The code or the files of an image (a reference with a digest) for pods of up to `memory` bytes; `teller` hears of pulling and compiling.
-    async fn code(&self, image: &str, memory: u64, teller: &Teller) -> Result<Content, String>;
-
-    /// Drops what is kept of artifacts that no pod here runs and `keep` does not name, or says what would go.
-    async fn prune(&self, keep: Vec<Digest>, dry_run: bool) -> Result<Pruned, String>;
-
-    /// Where code came from so far.
-    fn counts(&self) -> Arc<CodeCounts>;
-
-    /// A look at whether code that nobody asks for may give its memory back.
-    fn rest(&self);
-}
-
-/// Tells the agent what happens in one life.
-#[derive(Clone)]
-pub struct Teller {
-    uid: String,
-    life: u32,
-    notes: mpsc::UnboundedSender<Note>,
-}
-
-impl Teller {
-    /// Tells news.
-    pub fn tell(&self, news: News) {
-        // The agent outlives its instances but for the moment in which the process ends.
-        let _ = self.notes.send(Note { uid: self.uid.clone(), life: self.life, news });
-    }
-
-    /// Tells of a step on the way: a word and a sentence, as Events have them.
-    pub fn step(&self, reason: &'static str, sentence: String) {
-        self.tell(News::Told(reason, sentence));
-    }
-}
-
-/// What a node gives to all of its instances.
-pub struct Host {
-    /// The node's name.
-    pub node: String,
-    /// The engines that run guests.
-    pub engines: Engines,
-    /// Where code comes from.
-    pub source: Arc<dyn Source>,
-    /// Where Secrets and ConfigMaps are read.
-    pub values: Arc<dyn Values>,
-    /// Where requests come from and calls go.
-    pub gateway: Arc<Gateway>,
-    /// Where output goes.
-    pub logs: Logs,
-    /// Key-value buckets.
-    pub buckets: Arc<Buckets>,
-    /// What Apps keep in containers.
-    pub blobs: Arc<Blobs>,
-    /// Folders that outlive pods.
-    pub volumes: Arc<Volumes>,
-    /// Told when a pod has gone for good: its App may be gone too.
-    pub departed: Arc<Notify>,
-    /// Outgoing HTTP.
-    pub outbound: Arc<outgoing::Client>,
-    /// Ports that guests listen on.
-    pub ports: Arc<Ports>,
-    /// How many instances are prepared at a time.
-    pub starts: Semaphore,
-    /// What the process has left.
-    pub room: Room,
-    /// What the node counts.
-    pub metrics: Arc<Metrics>,
-}
-
-/// Which life is to be lived.
-pub struct Order {
-    /// The pod.
-    pub wanted: Arc<Wanted>,
-    /// Its place in the gateway.
-    pub local: Arc<Local>,
-    /// Counts all lives of the pod on this node.
-    pub life: u32,
-    /// How often an instance of the pod ended before.
-    pub restarts: u32,
-    /// The environment of the life before.
-    pub env: Option<Arc<Env>>,
-    /// The code or the files of the life before.
-    pub code: Option<Content>,
-    /// Whether the environment of the life before is good enough: a crashed instance must not wait for the API.
-    pub at_once: bool,
-}
-
-/// Something that happened in a life.
-pub struct Note {
-    /// The pod's UID.
-    pub uid: String,
-    /// Which of its lives.
-    pub life: u32,
-    /// What happened.
-    pub news: News,
-}
-
-/// What happens in lives, in this order.
-pub enum News {
-    /// A step on the way, for an Event: reason and sentence.
-    Told(&'static str, String),
-    /// It has this environment.
-    Env(Arc<Env>),
-    /// It has this code, or these files.
-    Code(Content),
-    /// It can answer, or runs.
-    Running,
-    /// Requests may come, or should not, and why.
-    Ready(Result<(), String>),
-    /// It finishes what it has.
-    Draining,
-    /// It is over.
-    Ended(End),
-}
-
-/// Tells a life to end within a grace; without a word, when it is dropped, at once.
-pub struct Stop(Arc<SetOnce<Duration>>);
-
-impl Stop {
-    /// Tells it; the first grace counts.
-    pub fn within(&self, grace: Duration) {
-        // Said once is enough.
-        let _ = self.0.set(grace);
-    }
-}
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.within(Duration::ZERO);
-    }
-}
 
 /// How long a refusal of the server to take a pod out of the routes is waited for.
 const UNLISTED: Duration = Duration::from_millis(500);
@@ -177,30 +35,95 @@ pub struct Life {
     order: Order,
     teller: Teller,
     stop: Arc<SetOnce<Duration>>,
+    kept: Mutex<Keeps>,
+}
+
+/// What a life keeps for its next instance. A pod that sleeps keeps no code: that comes from the node's folder again.
+#[derive(Default)]
+struct Keeps {
+    /// Its environment, since it first had one.
+    env: Option<Arc<Env>>,
+    /// Code that is there already.
+    code: Option<Content>,
+}
+
+/// How it goes on after an instance.
+enum Turn {
+    Over(End),
+    Sleep,
 }
 
 impl Life {
     /// Lives on a task of its own; its notes end with [`News::Ended`].
-    pub fn start(host: Arc<Host>, order: Order, notes: mpsc::UnboundedSender<Note>) -> Stop {
+    pub fn start(host: Arc<Host>, mut order: Order, notes: mpsc::UnboundedSender<Note>) -> Stop {
         let stop = Arc::new(SetOnce::new());
         let sender = Stop(stop.clone());
         let teller = Teller { uid: order.wanted.identity.uid.clone(), life: order.life, notes };
-        tokio::spawn(Arc::new(Life { host, order, teller, stop }).live());
+        let kept = Mutex::new(Keeps { env: None, code: order.code.take() });
+        tokio::spawn(Arc::new(Life { host, order, teller, stop, kept }).live());
         sender
     }
 
     async fn live(self: Arc<Life>) {
-        let (health, told) = Health::new(self.host.metrics.clone());
-        let prepared = self.clone().prepare_until_stopped(health.clone()).boxed().await;
-        let end = match prepared {
-            Ok(guest) if guest.is_http() => self.clone().serve(guest, health, told).await,
-            Ok(guest) => self.clone().work(guest).boxed().await,
-            Err(end) => end,
+        let mut asleep = self.order.asleep;
+        if asleep {
+            self.order.local.set_ready(true);
+            self.order.local.fall_asleep(self.order.wanted.spec.concurrency);
+            self.host.gateway.refresh(&self.order.local.identity.uid);
+        }
+        let end = loop {
+            if asleep && let Some(end) = self.clone().sleep().boxed().await {
+                break end;
+            }
+            match self.clone().one(asleep).await {
+                Turn::Over(end) => break end,
+                Turn::Sleep => asleep = true,
+            }
         };
         self.order.local.set_ready(false);
         self.order.local.set_instance(None);
+        self.order.local.awake();
         self.host.gateway.refresh(&self.order.local.identity.uid);
         self.teller.tell(News::Ended(end));
+    }
+
+    /// One instance, from its preparation on; `woken`: requests wait for it.
+    async fn one(self: Arc<Life>, woken: bool) -> Turn {
+        let (health, told) = Health::new(self.host.metrics.clone());
+        let prepared = match woken {
+            true => self.clone().prepare(health.clone()).boxed().await,
+            false => self.clone().prepare_until_stopped(health.clone()).boxed().await,
+        };
+        match prepared {
+            Ok(guest) if guest.is_http() && self.order.wanted.restart == Restart::Always => self.serve(guest, health, told, woken).await,
+            Ok(guest) => Turn::Over(self.work(guest).boxed().await),
+            Err(end) => Turn::Over(end),
+        }
+    }
+
+    /// Sleeps until it is wanted awake, or ends: then how.
+    async fn sleep(self: Arc<Life>) -> Option<End> {
+        let local = &self.order.local;
+        self.teller.tell(News::Asleep);
+        let grace = loop {
+            tokio::select! {
+                () = local.called() => if local.is_wanted() {
+                    return None;
+                },
+                grace = self.told_to_stop() => break grace,
+            }
+        };
+        // Until nobody lists it any more a request may come, and finds nobody else.
+        let unlisted = self.host.gateway.unlisted(local, UNLISTED.min(grace));
+        let mut unlisted = std::pin::pin!(unlisted);
+        loop {
+            tokio::select! {
+                () = &mut unlisted => return Some(stopped("it slept")),
+                () = local.called() => if local.is_wanted() {
+                    return None;
+                },
+            }
+        }
     }
 
     async fn prepare_until_stopped(self: Arc<Life>, health: Arc<Health>) -> Result<Guest, End> {
@@ -217,14 +140,21 @@ impl Life {
         self.host.room.check().map_err(end(Reason::Start))?;
         let wanted = &self.order.wanted;
         let env = self.clone().environment().await.map_err(|error| end(Reason::Config)(error.to_string()))?;
-        let code = match &self.order.code {
-            Some(code) => code.clone(),
+        let known = self.kept.lock().code.take();
+        let code = match known {
+            Some(code) => code,
             None => self.host.source.code(&wanted.image, wanted.spec.memory, &self.teller).await.map_err(end(Reason::Image))?,
         };
         self.teller.tell(News::Code(code.clone()));
         let mut spec = wanted.spec.clone();
         if !env.is_empty() {
             Arc::make_mut(&mut spec).env = env.to_vec();
+        }
+        let at_once = self.order.at_once || self.kept.lock().env.replace(env.clone()).is_some();
+        if !wanted.files.is_empty() {
+            let pod = (wanted.identity.namespace.as_str(), wanted.identity.uid.as_str());
+            let laid = files::lay(&wanted.files, pod, at_once, &self.host.values, &self.host.volumes).await;
+            Arc::make_mut(&mut spec).dirs = laid.map_err(|error| end(Reason::Config)(error.to_string()))?;
         }
         self.teller.tell(News::Env(env));
         let code = match code {
@@ -248,6 +178,10 @@ impl Life {
     }
 
     async fn environment(self: Arc<Life>) -> Result<Arc<Env>, env::Error> {
+        // What sleeps keeps what it had, and does not ask anybody when it is woken.
+        if let Some(env) = self.kept.lock().env.clone() {
+            return Ok(env);
+        }
         let before = self.order.env.clone();
         if let (Some(env), true) = (&before, self.order.at_once) {
             return Ok(env.clone());
@@ -262,26 +196,67 @@ impl Life {
         }
     }
 
-    async fn serve(self: Arc<Life>, guest: Guest, health: Arc<Health>, mut told: tokio::sync::oneshot::Receiver<End>) -> End {
-        let spec = &self.order.wanted.spec;
+    async fn serve(
+        self: Arc<Life>,
+        guest: Guest,
+        health: Arc<Health>,
+        mut told: tokio::sync::oneshot::Receiver<End>,
+        mut waking: bool,
+    ) -> Turn {
+        let (spec, local) = (&self.order.wanted.spec, &self.order.local);
         let (concurrency, memory, calls) = (spec.concurrency, spec.memory, !(spec.call.is_empty() && spec.connect.is_empty()));
+        // Whoever connects to a port of its own does not come by the gateway.
+        let may_sleep = spec.listen.is_empty();
         let instance = Arc::new(Instance { guest, concurrency, memory, calls, health: health.clone() });
-        self.order.local.set_instance(Some(instance.clone()));
+        // One that was woken gets requests once it is ready, for so long they wait.
+        if !waking {
+            local.set_instance(Some(instance.clone()));
+        }
         self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.teller.tell(News::Running);
-        let mut asking = Some(Asking::new(self.order.wanted.clone(), instance));
+        if waking {
+            self.host.metrics.wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.teller.tell(if waking { News::Awake } else { News::Running });
+        let mut asking = Some(Asking::new(self.order.wanted.clone(), instance.clone()));
+        let mut quiet = Quiet::new(local);
+        let mut late = waking.then(|| Box::pin(tokio::time::sleep(WAKES)));
         loop {
-            tokio::select! {
-                end = &mut told => return end.unwrap_or_else(|_| stopped("the node stops")),
-                finding = next_finding(&mut asking) => match finding {
-                    Some(Finding::Ready) => self.ready(Ok(())),
-                    Some(Finding::Unready(why)) => self.ready(Err(why)),
-                    Some(Finding::Dead(why)) => return End { reason: Reason::Probe, message: why },
-                    None => asking = None,
-                },
-                grace = self.told_to_stop() => return self.clone().drain(health, grace).boxed().await,
+            let finding = tokio::select! {
+                end = &mut told => return Turn::Over(end.unwrap_or_else(|_| stopped("the node stops"))),
+                finding = next_finding(&mut asking) => finding,
+                () = async { if let Some(late) = &mut late { late.await } }, if waking => Some(Finding::Unready("it was woken and is not ready yet".into())),
+                grace = self.told_to_stop(), if !waking => return Turn::Over(self.clone().drain(health, grace).boxed().await),
+                () = quiet.enough(local), if !waking && may_sleep => {
+                    if self.falls_asleep(&instance) {
+                        return Turn::Sleep;
+                    }
+                    continue;
+                }
+            };
+            match finding {
+                // It has its time to become ready.
+                Some(Finding::Unready(_)) if waking && late.as_ref().is_some_and(|late| !late.is_elapsed()) => continue,
+                Some(Finding::Dead(why)) => return Turn::Over(End { reason: Reason::Probe, message: why }),
+                Some(Finding::Ready) => self.ready(Ok(())),
+                Some(Finding::Unready(why)) => self.ready(Err(why)),
+                None => asking = None,
+            }
+            if std::mem::take(&mut waking) {
+                local.set_instance(Some(instance.clone()));
+                local.awake();
             }
         }
+    }
+
+    /// Whether nobody came in at the last moment.
+    fn falls_asleep(&self, instance: &Arc<Instance>) -> bool {
+        let local = &self.order.local;
+        local.fall_asleep(instance.concurrency);
+        if local.in_flight() > 0 {
+            local.set_instance(Some(instance.clone()));
+            local.awake();
+        }
+        local.is_asleep()
     }
 
     async fn told_to_stop(&self) -> Duration {

@@ -1,4 +1,4 @@
-//! What the server asks of this node (logs, requests, metrics, pruning): read from one long answer of the API, answered each by a request of the node's own.
+//! What the server asks of this node (logs, requests, metrics, connections, pruning): read from one long answer of the API, answered each by a request of the node's own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,13 +16,17 @@ use kube::Client;
 use kube::client::Body;
 use serde::Deserialize;
 
+use super::forward;
 use crate::blobs::Blobs;
 use crate::gateway::Gateway;
 use crate::gateway::access;
+use crate::gateway::listen::Front;
 use crate::instance::Source;
 use crate::keyvalue::Buckets;
 use crate::logs::{Logs, Query};
+use crate::ports::Ports;
 use crate::room::{self, Budget};
+use crate::usage::Usage;
 
 /// One line of the asks.
 #[derive(Debug, Deserialize)]
@@ -38,6 +42,10 @@ enum What {
     Logs(WantedLogs),
     Access(access::Query),
     Metrics,
+    /// What the node and its pods use.
+    Usage,
+    /// A connection to a port of a pod.
+    Forward(forward::Wanted),
     /// Removes what an App has kept on this node.
     Forget {
         namespace: String,
@@ -90,6 +98,12 @@ pub struct Asks {
     pub buckets: Arc<Buckets>,
     /// What apps keep.
     pub blobs: Arc<Blobs>,
+    /// What is used.
+    pub usage: Usage,
+    /// What answers the connections that are made for others.
+    pub front: Arc<Front>,
+    /// Ports that guests listen on.
+    pub ports: Arc<Ports>,
 }
 
 impl Asks {
@@ -128,11 +142,28 @@ impl Asks {
     }
 
     async fn answer(self, ask: Ask) {
-        let (query, chunks) = match self.stream(ask.what).await {
-            Ok(chunks) => (String::new(), chunks),
-            Err(sentence) => (format!("?code=400&error={}", quoted(&sentence)), futures::stream::empty().boxed()),
+        let what = match ask.what {
+            What::Forward(wanted) => return self.forward(&ask.id, wanted).await,
+            what => what,
         };
-        let path = format!("/apis/wctl.dev/v1/nodes/{}/answers/{}{query}", self.node, ask.id);
+        match self.stream(what).await {
+            Ok(chunks) => self.send(self.answers(&ask.id), chunks).await,
+            Err(sentence) => self.refuse(&ask.id, &sentence).await,
+        }
+    }
+
+    /// Where the answer to an ask goes.
+    pub(super) fn answers(&self, id: &str) -> String {
+        format!("/apis/wctl.dev/v1/nodes/{}/answers/{id}", self.node)
+    }
+
+    /// Answers why there is no answer.
+    pub(super) async fn refuse(&self, id: &str, sentence: &str) {
+        let path = format!("{}?code=400&error={}", self.answers(id), quoted(sentence));
+        self.send(path, futures::stream::empty().boxed()).await;
+    }
+
+    async fn send(&self, path: String, chunks: BoxStream<'static, Bytes>) {
         let sent = async {
             let body = carry(chunks).await?;
             let request = Request::post(path).header(http::header::CONTENT_TYPE, "text/plain; charset=utf-8").body(body);
@@ -151,6 +182,7 @@ impl Asks {
             What::Logs(wanted) => self.read(wanted).await,
             What::Access(query) => Ok(self.gateway.access.read(self.requests.clone(), query).boxed()),
             What::Metrics => Ok(one(self.metrics())),
+            What::Usage => self.usage.tell(&self.gateway.locals).map(one),
             What::Prune { keep, dry_run } => {
                 let pruned = self.source.prune(keep, dry_run).await?;
                 let layers: serde_json::Map<_, _> =
@@ -158,7 +190,7 @@ impl Asks {
                 Ok(one(serde_json::Value::Object(layers).to_string()))
             }
             What::Forget { namespace, app } => self.forget(namespace, app).await.map(|()| one("{}".to_owned())),
-            What::Unknown => Err("this node is older than the server and does not know what it asks".into()),
+            What::Forward(_) | What::Unknown => Err("this node is older than the server and does not know what it asks".into()),
         }
     }
 
@@ -218,7 +250,7 @@ fn one(text: String) -> BoxStream<'static, Bytes> {
 }
 
 /// A stream as a request body. The client's body type is only made around streams when they come as an answer, so this one does.
-async fn carry(chunks: BoxStream<'static, Bytes>) -> Result<Body, kube::Error> {
+pub(super) async fn carry(chunks: BoxStream<'static, Bytes>) -> Result<Body, kube::Error> {
     let body = StreamBody::new(chunks.map(|chunk| Ok::<_, std::convert::Infallible>(Frame::data(chunk))));
     let mut body = Some(body);
     let service = tower::service_fn(move |_: Request<Body>| {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::cache::{Cache, Content, Pruned};
 use crate::instance::{Source, Teller, chain};
 use crate::metrics::CodeCounts;
+use crate::room::pressure;
 
 /// Pulls and compiles what the cache does not have.
 pub struct Registry {
@@ -37,7 +38,7 @@ impl Source for Registry {
     }
 
     fn rest(&self) {
-        self.cache.rest();
+        self.cache.rest(pressure::is_short());
     }
 
     async fn prune(&self, keep: Vec<Digest>, dry_run: bool) -> Result<Pruned, String> {

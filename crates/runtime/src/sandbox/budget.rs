@@ -1,7 +1,9 @@
-//! What a pod may use at a time: requests and linear memory, both taken before work and given back by dropping.
+//! What a pod may use at a time: requests and linear memory, both taken before work and given back by dropping. What it has used of the CPU
+//! is counted beside them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
@@ -13,25 +15,24 @@ pub(crate) struct Budget {
     under_way: AtomicU32,
     memory: u64,
     held: AtomicU64,
+    /// Bytes of tables, which are bounded for each sandbox and counted here only to be told.
+    tables: AtomicU64,
+    /// Nanoseconds of the CPU.
+    spent: AtomicU64,
 }
 
 impl Budget {
     pub fn new(requests: u32, memory: u64) -> Arc<Self> {
-        Arc::new(Self { requests: requests.max(1), under_way: AtomicU32::new(0), memory, held: AtomicU64::new(0) })
+        let (requests, none) = (requests.max(1), || AtomicU64::new(0));
+        Arc::new(Self { requests, under_way: AtomicU32::new(0), memory, held: none(), tables: none(), spent: none() })
     }
 
     /// A permit for one request, if there is one. Nobody waits for it.
     pub fn permit(self: &Arc<Self>) -> Option<Permit> {
-        self.permits(1)
-    }
-
-    /// A permit for what counts as `many` requests, or as all there may be.
-    pub fn permits(self: &Arc<Self>, many: u32) -> Option<Permit> {
-        let many = many.min(self.requests);
-        let taken = self.under_way.fetch_add(many, Ordering::Relaxed);
+        let taken = self.under_way.fetch_add(1, Ordering::Relaxed);
         // Made before the check, so that dropping it undoes the addition.
-        let permit = Permit(self.clone(), many);
-        (taken.saturating_add(many) <= self.requests).then_some(permit)
+        let permit = Permit(self.clone());
+        (taken < self.requests).then_some(permit)
     }
 
     /// Requests at a time.
@@ -45,6 +46,21 @@ impl Budget {
 
     pub fn memory_held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Linear memory and tables.
+    pub fn everything_held(&self) -> u64 {
+        self.memory_held() + self.tables.load(Ordering::Relaxed)
+    }
+
+    /// CPU time that was used so far, where no share of it is kept.
+    pub fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent.load(Ordering::Relaxed))
+    }
+
+    /// Counts CPU time.
+    pub fn spend(&self, time: Duration) {
+        self.spent.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub fn memory_limit(&self) -> u64 {
@@ -61,12 +77,12 @@ impl Budget {
     }
 }
 
-/// Something under way, and what it counts for.
-pub(crate) struct Permit(Arc<Budget>, u32);
+/// Something under way.
+pub(crate) struct Permit(Arc<Budget>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(self.1, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -137,6 +153,8 @@ impl ResourceLimiter for Meter {
             self.refused = Some(format!("its tables may have {TABLE_ELEMENTS} entries together"));
             return Ok(false);
         }
+        let more = bytes_of_elements(sum) - bytes_of_elements(self.elements.min(sum));
+        self.budget.tables.fetch_add(more, Ordering::Relaxed);
         self.elements = sum;
         Ok(true)
     }
@@ -154,9 +172,15 @@ impl ResourceLimiter for Meter {
     }
 }
 
+/// An entry of a table is a pointer.
+fn bytes_of_elements(elements: usize) -> u64 {
+    elements as u64 * size_of::<usize>() as u64
+}
+
 impl Drop for Meter {
     fn drop(&mut self) {
         self.budget.give_back(self.held);
+        self.budget.tables.fetch_sub(bytes_of_elements(self.elements), Ordering::Relaxed);
     }
 }
 
@@ -166,13 +190,6 @@ mod tests {
 
     #[test]
     fn a_permit_is_never_waited_for_and_comes_back() {
-        let heavy = Budget::new(5, 0);
-        let (one, two) = (heavy.permits(3), heavy.permits(2));
-        assert!(one.is_some() && two.is_some() && heavy.permit().is_none());
-        drop(two);
-        assert!(heavy.permits(3).is_none() && heavy.permits(2).is_some());
-        drop(one);
-        assert!(heavy.permits(100).is_some(), "more than there may be is all there may be");
         let budget = Budget::new(2, 0);
         let first = budget.permit();
         let second = budget.permit();
@@ -191,5 +208,16 @@ mod tests {
         drop(one);
         assert!(two.memory_growing(0, 60, None).unwrap());
         assert_eq!(budget.memory_held(), 60);
+    }
+
+    #[test]
+    fn what_a_sandbox_holds_is_told_with_its_tables_until_it_goes() {
+        let budget = Budget::new(1, 100);
+        let mut sandbox = Meter::new(budget.clone());
+        assert!(sandbox.memory_growing(0, 60, None).unwrap() && sandbox.table_growing(0, 5, None).unwrap());
+        assert!(sandbox.table_growing(5, 7, None).unwrap() && !sandbox.table_growing(7, TABLE_ELEMENTS + 1, None).unwrap());
+        assert_eq!(budget.everything_held(), 60 + 7 * size_of::<usize>() as u64);
+        drop(sandbox);
+        assert_eq!(budget.everything_held(), 0);
     }
 }

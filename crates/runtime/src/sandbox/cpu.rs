@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,12 @@ pub(crate) struct Share {
     /// Thousandths of a core.
     millis: u32,
     level: Mutex<Level>,
+    /// Nanoseconds of CPU time that were used.
+    used: AtomicU64,
 }
+
+/// A share that bounds nothing and is only counted: a thousand cores.
+pub(crate) const COUNTED: u32 = 1_000_000;
 
 struct Level {
     /// Nanoseconds of CPU time that may be used; below zero after a guest ran longer than there was.
@@ -31,7 +37,7 @@ impl Share {
     pub fn new(millis: u32) -> Arc<Self> {
         let millis = millis.max(1);
         let level = Level { left: saved(millis), at: Instant::now() };
-        Arc::new(Self { millis, level: Mutex::new(level) })
+        Arc::new(Self { millis, level: Mutex::new(level), used: AtomicU64::new(0) })
     }
 
     /// How long to wait until there is something left; none when there is.
@@ -45,7 +51,13 @@ impl Share {
         Some(Duration::from_nanos(missing.saturating_mul(1000) / u64::from(self.millis)).max(Duration::from_millis(1)))
     }
 
+    /// CPU time that was used so far.
+    pub fn used(&self) -> Duration {
+        Duration::from_nanos(self.used.load(Ordering::Relaxed))
+    }
+
     fn take(&self, used: Duration) {
+        self.used.fetch_add(u64::try_from(used.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.level.lock().left -= i64::try_from(used.as_nanos()).unwrap_or(i64::MAX);
     }
 }
@@ -91,7 +103,7 @@ impl<F: Future> Future for Metered<F> {
 }
 
 /// CPU time of this thread; where it cannot be had, time, which is more when the machine is busy.
-fn used() -> Duration {
+pub(super) fn used() -> Duration {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

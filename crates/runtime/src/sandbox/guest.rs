@@ -16,7 +16,7 @@ use super::state::Grants;
 use super::{Error, Failure, Host, PodIdentity, Spec, command};
 use crate::body::Body;
 use crate::cache::Code;
-use crate::engine::{self, Engines};
+use crate::engine::{self, Engines, Share};
 use crate::site::Site;
 
 /// A component, linked and bounded for one pod; or files that are served in its place. Cheap to clone.
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub grants: Arc<Grants>,
     code: Arc<Code>,
     /// What the App may have under way on this node.
-    share: Arc<Budget>,
+    share: Arc<Share>,
     /// For how much of that one sandbox counts.
     weight: u32,
     /// Sandboxes that may serve again.
@@ -101,12 +101,11 @@ impl Shared {
         let shared = self;
         let (engine, linked) = shared.newest()?;
         let permit = shared.grants.budget.permit().ok_or(Failure::Busy(shared.grants.spec.concurrency))?;
-        let place =
-            shared.share.permits(shared.weight).ok_or_else(|| Failure::NoMemory("the app has half of the node's sandboxes".into()))?;
+        let place = shared.share.take(shared.weight).map_err(Failure::NoMemory)?;
         let deadline = Instant::now().checked_add(shared.grants.spec.time);
         let (progress, bodiless) = (Arc::<Progress>::default(), request.method() == http::Method::HEAD);
         let run = self.begin(engine, &linked, deadline, request, progress.clone())?;
-        respond::respond(Job { run, progress, shared: shared.clone(), bodiless, _permits: [permit, place] }).await
+        respond::respond(Job { run, progress, shared: shared.clone(), bodiless, _permits: (permit, place) }).await
     }
 
     fn begin(
@@ -213,6 +212,24 @@ impl Guest {
             What::Component(shared) => shared.run().await,
             What::Files(_) => Err(Failure::Refused("a folder of files has nothing to run".into())),
         }
+    }
+
+    /// CPU time that it used, where that is counted.
+    pub fn cpu(&self) -> Option<std::time::Duration> {
+        match &self.0 {
+            What::Component(shared) => shared.grants.share.as_ref().map(|share| share.used()),
+            What::Files(_) => None,
+        }
+    }
+
+    /// CPU time that it used so far. Files are not counted: they take next to none.
+    pub fn spent(&self) -> std::time::Duration {
+        self.cpu().unwrap_or_else(|| self.budget().spent())
+    }
+
+    /// Bytes of linear memory and tables that its sandboxes hold.
+    pub fn holds(&self) -> u64 {
+        self.budget().everything_held()
     }
 
     /// Whose guest it is.

@@ -17,6 +17,7 @@ use super::serve::{Finished, poll_once};
 use super::stream::{End, Streamed};
 use super::{Failure, head};
 use crate::body::{self, Body};
+use crate::engine::Place;
 
 /// Bytes of a body that are gathered before it is streamed.
 const GATHERED: usize = 64 << 10;
@@ -29,7 +30,7 @@ pub(super) struct Job {
     /// Whether the request is a HEAD, whose response declares a length and sends nothing.
     pub bodiless: bool,
     /// The pod's and the App's.
-    pub _permits: [Permit; 2],
+    pub _permits: (Permit, Place),
 }
 
 impl Job {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 use http::Response;
@@ -17,7 +17,8 @@ use tokio::task::AbortHandle;
 use wasmtime_wasi_http::WasiBody;
 
 use super::Failure;
-use super::cpu::Metered;
+use super::budget::Budget;
+use super::cpu::{self, Metered};
 use super::state::Grants;
 
 /// Ticks that a guest may run through in its request's own task. Requests that are done sooner never pay for a change of thread, and one that
@@ -98,7 +99,33 @@ enum Place<T> {
     Nowhere,
 }
 
-type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// A guest's work, and where the time that it runs is counted; none where the work counts it itself.
+struct Work<T> {
+    future: Pin<Box<dyn Future<Output = T> + Send>>,
+    counted: Option<Arc<Budget>>,
+    /// It runs on threads that give way to others, so that time alone says little of the CPU that it had.
+    aside: bool,
+}
+
+impl<T> Future for Work<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        let Some(budget) = &this.counted else { return this.future.as_mut().poll(context) };
+        // The thread's own clock is a call into the system: several times as dear as the time, and no truer for what is done within a tick.
+        if this.aside {
+            let before = cpu::used();
+            let polled = this.future.as_mut().poll(context);
+            budget.spend(cpu::used().saturating_sub(before));
+            return polled;
+        }
+        let before = Instant::now();
+        let polled = this.future.as_mut().poll(context);
+        budget.spend(before.elapsed());
+        polled
+    }
+}
 
 struct Aside<T> {
     done: oneshot::Receiver<T>,
@@ -120,9 +147,9 @@ pub(super) trait Lost: Send + 'static {
 impl<T: Lost> Run<T> {
     /// `work` for a pod with these grants; `progress` is what it tells of its ticks.
     pub fn new(work: impl Future<Output = T> + Send + 'static, progress: Arc<Progress>, grants: &Grants) -> Self {
-        let work: Work<T> = match &grants.share {
-            Some(share) => Box::pin(Metered::new(work, share.clone(), progress.clone())),
-            None => Box::pin(work),
+        let work = match &grants.share {
+            Some(share) => Work { future: Box::pin(Metered::new(work, share.clone(), progress.clone())), counted: None, aside: false },
+            None => Work { future: Box::pin(work), counted: Some(grants.budget.clone()), aside: false },
         };
         Self { place: Place::Here(work), progress, moves: grants.host.neighbours }
     }
@@ -135,7 +162,8 @@ impl<T: Lost> Run<T> {
     }
 
     fn move_aside(&mut self, threads: &Handle) {
-        if let Place::Here(work) = std::mem::replace(&mut self.place, Place::Nowhere) {
+        if let Place::Here(mut work) = std::mem::replace(&mut self.place, Place::Nowhere) {
+            work.aside = true;
             let (tell, done) = oneshot::channel();
             // Nobody listens once the request is over; then the guest has been aborted.
             let task = threads.spawn(async move { tell.send(work.await).map_err(drop) });
@@ -151,7 +179,7 @@ impl<T: Lost> Future for Run<T> {
         let this = &mut *self;
         if let Place::Here(work) = &mut this.place {
             // A fault of the host's own must cost this request alone; what it left half done goes with its sandbox.
-            let polled = std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+            let polled = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(work).poll(context)));
             let finished = polled.unwrap_or_else(|_| Poll::Ready(T::lost(host_failed())));
             if finished.is_ready() {
                 this.place = Place::Nowhere;
@@ -201,7 +229,40 @@ mod tests {
     }
 
     fn run(work: impl Future<Output = &'static str> + Send + 'static, progress: &Arc<Progress>) -> Run<&'static str> {
-        Run { place: Place::Here(Box::pin(work)), progress: progress.clone(), moves: true }
+        run_counted(work, progress, &Budget::new(1, 0))
+    }
+
+    fn run_counted(
+        work: impl Future<Output = &'static str> + Send + 'static,
+        progress: &Arc<Progress>,
+        budget: &Arc<Budget>,
+    ) -> Run<&'static str> {
+        let work = Work { future: Box::pin(work), counted: Some(budget.clone()), aside: false };
+        Run { place: Place::Here(work), progress: progress.clone(), moves: true }
+    }
+
+    #[tokio::test]
+    async fn the_time_that_a_guest_runs_is_counted_wherever_it_runs_and_no_other() {
+        let (progress, budget) = (Arc::new(Progress::default()), Budget::new(1, 0));
+        let spin = |time: Duration| {
+            let since = Instant::now();
+            while since.elapsed() < time {}
+        };
+        let inner = progress.clone();
+        let work = async move {
+            spin(Duration::from_millis(20));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            inner.tick();
+            inner.tick();
+            tokio::task::yield_now().await;
+            let begun = cpu::used();
+            while cpu::used().saturating_sub(begun) < Duration::from_millis(20) {}
+            "done"
+        };
+        let (mut run, since) = (run_counted(work, &progress, &budget), Instant::now());
+        assert_eq!((&mut run).await, "done");
+        let spent = budget.spent();
+        assert!(spent >= Duration::from_millis(40) && spent < since.elapsed().saturating_sub(Duration::from_millis(40)), "{spent:?}");
     }
 
     #[tokio::test]

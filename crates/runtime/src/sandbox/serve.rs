@@ -5,10 +5,11 @@ use std::task::Poll;
 
 use http::Request;
 use http::uri::Scheme;
+use http_body_util::{BodyExt, Empty};
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme as Scheme02;
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
-use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpView, p2, p3};
+use wasmtime_wasi_http::{Error, FieldMap, WasiHttpView, p2, p3};
 
 use super::Failure;
 use super::fail::classify;
@@ -86,7 +87,8 @@ pub(super) async fn serve(
 ) -> Finished {
     let mut sandbox = match sandbox {
         Some(sandbox) => sandbox,
-        None => match start(&fresh.0, &fresh.1, fresh.2, &progress).await {
+        // Apart, as is 0.3 below, so that the future of a request that needs neither is smaller to allocate and move.
+        None => match Box::pin(start(&fresh.0, &fresh.1, fresh.2, &progress)).await {
             Ok(sandbox) => sandbox,
             Err(failure) => return Finished::failed(failure),
         },
@@ -99,7 +101,7 @@ pub(super) async fn serve(
     store.set_epoch_deadline(1);
     let called = match &sandbox.proxy {
         Proxy::P2(proxy) => call_02(store, proxy, request, &progress).await,
-        Proxy::P3(service) => call_03(store, service, request, &progress).await,
+        Proxy::P3(service) => Box::pin(call_03(store, service, request, &progress)).await,
     };
     let result = match called {
         Ok(()) if unfinished(store.data_mut()) => Err(Failure::Refused("the guest returned before it had finished a body".into())),
@@ -119,7 +121,13 @@ async fn call_02(
     let (request, scheme) = incoming(request);
     let scheme = if scheme == Scheme::HTTPS { Scheme02::Https } else { Scheme02::Http };
     let mut view = store.data_mut().http();
-    let request = view.new_incoming_request(scheme, request)?;
+    let request = if http_body::Body::is_end_stream(request.body()) {
+        // Most requests have no body, and one of no size is not allocated.
+        let nothing = Empty::new().map_err(|never| -> Error { match never {} });
+        view.new_incoming_request(scheme, request.map(|_| nothing))?
+    } else {
+        view.new_incoming_request(scheme, request.map(to_guest))?
+    };
     let progress = progress.clone();
     let out = view.new_response_outparam_from_callback(move |answer| {
         progress.answer(answer.map_err(|code| format!("{code:?}")));
@@ -135,7 +143,7 @@ async fn call_03(
 ) -> wasmtime::Result<()> {
     let (request, scheme) = incoming(request);
     let called = store.run_concurrent(async |accessor| -> wasmtime::Result<()> {
-        let (parts, body) = request.into_parts();
+        let (parts, body) = request.map(to_guest).into_parts();
         let headers = accessor.with(|mut access| FieldMap::new_immutable(access.data_mut().http().hooks, parts.headers));
         let uri = parts.uri.into_parts();
         let (request, sent) = p3::Request::new(parts.method, Some(scheme), uri.authority, uri.path_and_query, headers, None, body);
@@ -151,17 +159,18 @@ async fn call_03(
     called.await?
 }
 
-/// The request as wasmtime takes it: with an authority, and its body's errors as `wasi:http`'s.
-fn incoming(request: Request<Body>) -> (Request<WasiBody>, Scheme) {
-    let (mut parts, body) = request.into_parts();
-    let scheme = parts.uri.scheme().cloned().unwrap_or(Scheme::HTTP);
-    if parts.uri.authority().is_none() {
-        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+/// The request as wasmtime takes it, with an authority.
+fn incoming(mut request: Request<Body>) -> (Request<Body>, Scheme) {
+    let scheme = request.uri().scheme().cloned().unwrap_or(Scheme::HTTP);
+    if request.uri().authority().is_none() {
+        let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let whole = http::Uri::builder().scheme(scheme.clone()).authority(host).path_and_query(path);
-        parts.uri = whole.build().unwrap_or(parts.uri);
+        if let Ok(uri) = whole.build() {
+            *request.uri_mut() = uri;
+        }
     }
-    (Request::from_parts(parts, to_guest(body)), scheme)
+    (request, scheme)
 }
 
 /// Whether the guest used a handle that is gone; once its response is set, that is the place to set it.

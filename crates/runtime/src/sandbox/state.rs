@@ -10,7 +10,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::{Budget, Meter};
-use super::cpu::Share;
+use super::cpu::{COUNTED, Share};
 use super::run::Progress;
 use super::{Error, Host, Spec, Stdio, Stream, Trace, VolumeGrant, wasmtime_error};
 use crate::blobs::Store;
@@ -60,7 +60,7 @@ impl Grants {
         let allowance = Arc::new(Allowance::new(&spec, &host));
         let reach = Reach::new(&spec, &host, &allowance);
         let ports = ports(&spec, &host)?;
-        let share = spec.cpu.map(Share::new);
+        let share = spec.cpu.or(spec.counts_cpu.then_some(COUNTED)).map(Share::new);
         let mut mounts = Vec::new();
         for grant in &spec.volumes {
             mounts.push(mount(&spec, &host, grant).await?);
@@ -87,10 +87,15 @@ fn ports(spec: &Spec, host: &Host) -> Result<Vec<Held>, Error> {
 
 async fn mount(spec: &Spec, host: &Host, grant: &VolumeGrant) -> Result<Arc<Mount>, Error> {
     let failed = |source| Error::Volume { pod: spec.pod.name.clone(), path: grant.path.clone(), source };
-    let (Some(volumes), Some(app)) = (host.volumes.clone(), spec.pod.app.clone()) else {
+    let app = if grant.of_pod { Some(spec.pod.uid.clone()) } else { spec.pod.app.clone() };
+    let (Some(volumes), Some(app)) = (host.volumes.clone(), app) else {
         return Err(failed(std::io::Error::other("volumes are for services of an app on a node; put the service into an app")));
     };
-    let id = VolumeId { namespace: spec.pod.namespace.clone(), app, service: spec.pod.service.clone(), path: grant.path.clone() };
+    let id = if grant.of_pod {
+        crate::agent::files::folder_of(&app, &grant.path)
+    } else {
+        VolumeId { namespace: spec.pod.namespace.clone(), app, service: spec.pod.service.clone(), path: grant.path.clone() }
+    };
     let volume = tokio::task::spawn_blocking(move || volumes.volume(&id)).await;
     let volume = volume.map_err(std::io::Error::from).and_then(|opened| opened).map_err(failed)?;
     Ok(Mount::new(volume, grant.path.clone(), grant.size, host.output.clone()))
@@ -198,7 +203,10 @@ pub(crate) fn store(engine: &wasmtime::Engine, grants: Arc<Grants>) -> wasmtime:
 fn context(grants: &Grants, sockets: Option<&Arc<Sockets>>) -> WasiCtxBuilder {
     let (spec, host) = (&grants.spec, &grants.host);
     let mut wasi = WasiCtxBuilder::new();
-    wasi.env("HOSTNAME", &spec.pod.name).envs(&spec.env).args(&spec.args).max_random_size(RANDOM);
+    if let Some(name) = &spec.hostname {
+        wasi.env("HOSTNAME", name);
+    }
+    wasi.envs(&spec.env).args(&spec.args).max_random_size(RANDOM);
     if let Some(sockets) = sockets {
         sockets.check(&mut wasi);
     }

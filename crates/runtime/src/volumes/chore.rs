@@ -20,13 +20,15 @@ const AFTER: Duration = Duration::from_millis(500);
 pub struct Chore {
     volumes: Arc<Volumes>,
     client: Client,
+    /// This node's name.
+    node: String,
     changed: Arc<Notify>,
 }
 
 impl Chore {
     /// Asks `client` which Apps there are, soon after `changed` and now and then.
-    pub fn new(volumes: Arc<Volumes>, client: Client, changed: Arc<Notify>) -> Chore {
-        Chore { volumes, client, changed }
+    pub fn new(volumes: Arc<Volumes>, client: Client, node: String, changed: Arc<Notify>) -> Chore {
+        Chore { volumes, client, node, changed }
     }
 
     /// Runs until it is dropped.
@@ -51,7 +53,7 @@ impl Chore {
             }
             let volumes = self.volumes.clone();
             let (of_namespace, of_app) = (namespace.clone(), app.clone());
-            if waiting(move || volumes.remove(&of_namespace, &of_app)).await? {
+            if waiting(move || volumes.remove(&of_namespace, &of_app)).await? && !namespace.is_empty() {
                 tracing::info!(namespace, app, "removed the volumes of an app that is gone");
             }
         }
@@ -61,6 +63,12 @@ impl Chore {
     /// Whether the App has a Service or a Pod: it has one Service for each of its services as long as it is there, and a node may read those,
     /// but no Apps. A Pod by hand needs no Service, and one that waits to be started again holds no volume.
     async fn is_there(&self, namespace: &str, app: &str) -> Result<bool, String> {
+        // What is a pod's own lies under its UID.
+        if namespace.is_empty() {
+            let here = ListParams::default().fields(&format!("spec.nodeName={}", self.node));
+            let pods = Api::<Pod>::all(self.client.clone()).list_metadata(&here).await.map_err(|error| error.to_string())?;
+            return Ok(pods.items.iter().any(|pod| pod.metadata.uid.as_deref() == Some(app)));
+        }
         let of_app = ListParams::default().labels(&format!("{}={app}", names::APP)).limit(1);
         let services = Api::<Service>::namespaced(self.client.clone(), namespace);
         let found = services.list_metadata(&of_app).await.map_err(|error| error.to_string())?;

@@ -6,21 +6,27 @@ use std::time::{Duration, Instant};
 use http::uri::Scheme;
 use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use scheduler::routes::Key;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::body::Body;
 use crate::gateway::trace;
-use crate::sandbox::{CallError, Calls, Host, PodIdentity, Spec, Target, Trace, target};
+use crate::sandbox::{CallError, Callee, Calls, Entry, Host, Level, Output, PodIdentity, Spec, Target, Trace, granted, target};
 
 mod address;
 mod client;
+mod names;
 
 pub use client::Client;
 pub(crate) use client::Prohibited;
 
 /// Requests and connections to elsewhere that one pod may have under way.
 pub(crate) const AT_A_TIME: usize = 128;
+
+/// How often a pod's log is told of what was refused.
+const TELL: Duration = Duration::from_secs(10);
 
 /// Names of services of the same app end in this.
 const INTERNAL: &str = ".internal";
@@ -29,7 +35,13 @@ const INTERNAL: &str = ".internal";
 pub(crate) struct Allowance {
     pod: PodIdentity,
     connect: Vec<Target>,
+    /// Whether it reaches everything, names that lead inside too.
+    all: bool,
     call: Vec<String>,
+    /// The Services that those entries name.
+    granted: Vec<Key>,
+    output: Arc<dyn Output>,
+    told: Mutex<Option<Instant>>,
     calls: Arc<dyn Calls>,
     client: Arc<Client>,
     under_way: Arc<Semaphore>,
@@ -40,10 +52,14 @@ impl Allowance {
         Self {
             pod: spec.pod.clone(),
             connect: spec.connect.clone(),
+            all: spec.network,
             call: spec.call.clone(),
+            granted: spec.call.iter().map(|entry| granted(entry, &spec.pod.namespace, spec.pod.app.as_deref())).collect(),
+            output: host.output.clone(),
+            told: Mutex::default(),
             calls: host.calls.clone(),
             client: host.outbound.clone(),
-            under_way: Arc::new(Semaphore::new(AT_A_TIME)),
+            under_way: Arc::new(Semaphore::new(if spec.network { Semaphore::MAX_PERMITS } else { AT_A_TIME })),
         }
     }
 
@@ -70,15 +86,46 @@ impl Allowance {
         let host = target::plain_host(authority.host());
         if let Some(service) = host.strip_suffix(INTERNAL) {
             let granted = scheme == target::Scheme::Http && port == 80 && self.call.iter().any(|name| name == service);
-            return if granted { Ok(Route::Service(service.to_owned())) } else { Err(Error::HttpRequestDenied) };
+            return if granted { Ok(Route::Service(Callee::Internal(service.to_owned()))) } else { Err(self.denied(uri)) };
         }
         let wanted = Target { scheme, host, port };
-        if self.connect.contains(&wanted) { Ok(Route::Outside) } else { Err(Error::HttpRequestDenied) }
+        if self.all || self.connect.contains(&wanted) {
+            return Ok(Route::Outside);
+        }
+        let service = if scheme == target::Scheme::Http { self.service(&wanted.host) } else { None };
+        service.map(|key| Route::Service(Callee::Service(key, port))).ok_or_else(|| self.denied(uri))
+    }
+
+    /// The granted Service of this name: `NAME`, `NAME.NAMESPACE` or that with `.svc` or `.svc.cluster.local`.
+    fn service(&self, host: &str) -> Option<Key> {
+        let own = &self.pod.namespace;
+        let named = match names::service(host)? {
+            (name, Some(namespace)) => Some(Key::new(namespace, name)),
+            (name, None) => {
+                [Key::new(own, name), granted(name, own, self.pod.app.as_deref())].into_iter().find(|key| self.granted.contains(key))
+            }
+        };
+        named.filter(|key| self.granted.contains(key))
+    }
+
+    fn denied(&self, uri: &http::Uri) -> Error {
+        let host = uri.authority().map_or("", |authority| authority.host());
+        self.tell(&names::refusal(uri, &target::plain_host(host)));
+        Error::HttpRequestDenied
+    }
+
+    /// A guest often shows only that it was denied; its pod's log has the reason.
+    fn tell(&self, message: &str) {
+        let mut told = self.told.lock();
+        if told.is_none_or(|told| told.elapsed() >= TELL) {
+            *told = Some(Instant::now());
+            self.output.log(&Entry { level: Level::Warn, context: "wctl", message });
+        }
     }
 }
 
 enum Route {
-    Service(String),
+    Service(Callee),
     Outside,
 }
 
@@ -165,11 +212,23 @@ fn holding(body: WasiBody, permit: OwnedSemaphorePermit) -> WasiBody {
     .boxed_unsync()
 }
 
-async fn call(allowance: &Allowance, service: &str, request: Request<WasiBody>, remaining: Duration) -> Result<Response<WasiBody>, Error> {
+async fn call(
+    allowance: &Allowance,
+    service: &Callee,
+    request: Request<WasiBody>,
+    remaining: Duration,
+) -> Result<Response<WasiBody>, Error> {
     let request = request.map(|body| body.map_err(|error| error.to_string().into()).boxed_unsync());
     let answer = allowance.calls.call(&allowance.pod, service, request, remaining).await;
     answer.map(|response| response.map(to_guest)).map_err(|error| match error {
-        CallError::NoService(_) => Error::DestinationNotFound,
+        CallError::NoService(_) => {
+            allowance.tell(&format!("a request was refused: {error}"));
+            Error::DestinationNotFound
+        }
+        CallError::Refused(sentence) => {
+            allowance.tell(&format!("a request was refused: {sentence}"));
+            Error::HttpRequestDenied
+        }
         CallError::Unavailable(_) | CallError::Failed { .. } => Error::DestinationUnavailable,
         CallError::Deadline(_) => Error::HttpResponseTimeout,
         CallError::Loop => Error::LoopDetected,

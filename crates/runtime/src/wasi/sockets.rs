@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Linker;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -34,6 +35,8 @@ const TELL: Duration = Duration::from_secs(10);
 pub(crate) struct Reach {
     connect: Vec<Target>,
     listen: Vec<u16>,
+    /// Everything at all.
+    all: bool,
     client: Arc<Client>,
     /// Shared with outgoing HTTP.
     made: Arc<Semaphore>,
@@ -48,12 +51,13 @@ impl Reach {
     /// None where the spec grants nothing of the kind.
     pub fn new(spec: &Spec, host: &Host, allowance: &Allowance) -> Option<Arc<Reach>> {
         let connect: Vec<Target> = spec.connect.iter().filter(|target| target.scheme == Scheme::Tcp).cloned().collect();
-        if connect.is_empty() && spec.listen.is_empty() {
+        if connect.is_empty() && spec.listen.is_empty() && !spec.network {
             return None;
         }
         Some(Arc::new(Reach {
             connect,
             listen: spec.listen.clone(),
+            all: spec.network,
             client: host.outbound.clone(),
             made: allowance.under_way().clone(),
             taken: Arc::new(Semaphore::new(spec.concurrency as usize)),
@@ -111,6 +115,10 @@ impl Sockets {
 
     /// Puts the checks of addresses into what a guest gets.
     pub fn check(self: &Arc<Self>, wasi: &mut WasiCtxBuilder) {
+        if self.reach.all {
+            wasi.inherit_network().allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true);
+            return;
+        }
         let sockets = self.clone();
         wasi.allow_tcp(true).socket_addr_check(move |address, usage| {
             let allowed = sockets.allows(address, usage);
@@ -203,13 +211,16 @@ impl Sockets {
         let name = name.to_ascii_lowercase();
         if let Ok(literal) = name.parse::<IpAddr>() {
             let literal = literal.to_canonical();
-            return if self.reach.names(&literal.to_string()) { Ok(vec![literal]) } else { Err(Unfound::Denied) };
+            return if self.reach.all || self.reach.names(&literal.to_string()) { Ok(vec![literal]) } else { Err(Unfound::Denied) };
         }
-        if !self.reach.names(&name) {
+        if !self.reach.all && !self.reach.names(&name) {
             self.reach.tell(&format!("looking up {name} was refused; grant tcp://{name}:PORT in uses.connect"));
             return Err(Unfound::Denied);
         }
         let _turn = self.reach.lookups.acquire().await;
+        if self.reach.all {
+            return lookup_host((name, 0)).await.map(|found| found.map(|address| address.ip()).collect()).map_err(|_| Unfound::Unknown);
+        }
         let found = self.reach.client.addresses(&name).await.map_err(|error| self.unfound(&error))?;
         let mut answers = self.answers.lock();
         let known = answers.entry(name).or_default();

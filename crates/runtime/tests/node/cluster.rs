@@ -24,6 +24,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guests;
 
+/// A node with room for everything.
+fn config(name: &str, data: std::path::PathBuf) -> Config {
+    Config {
+        capacity: Capacity { memory: Some(8 << 30), cpu: Some(64_000), pods: None },
+        grace: Duration::from_secs(10),
+        engines: runtime::engine::Config { small: 300, large: 8, running: 300, ..Default::default() },
+        ..Config::new(name, data)
+    }
+}
+
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,8 +46,42 @@ pub struct Cluster {
     stop_server: CancellationToken,
     node: Option<JoinHandle<Result<(), runtime::node::Error>>>,
     server: Option<JoinHandle<Result<(), server::Error>>>,
+    joining: Joining,
     data: tempfile::TempDir,
     _turn: tokio::sync::MutexGuard<'static, ()>,
+}
+
+/// What it takes to join as the next node.
+struct Joining {
+    clients: Vec<(String, Client)>,
+    images: artifact::registry::Client,
+}
+
+/// One more node of a [`Cluster`]; it goes with it.
+pub struct Joined {
+    pub http: SocketAddr,
+    pub between: SocketAddr,
+    pub handle: Handle,
+    stop: CancellationToken,
+    task: Option<JoinHandle<Result<(), runtime::node::Error>>>,
+}
+
+impl Joined {
+    /// Tells it to stop; done when it has.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            within("the node's end", task).await.expect("no panic").expect("no error");
+        }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
 // Each cluster is a whole machine that compiles its guest: side by side they would wait for each other's processor time.
@@ -62,14 +106,12 @@ impl Cluster {
         let packed = artifact::pack::pack(guests::wasm("hostile")).expect("packed");
         let reference: Reference = "hostile:1".parse().expect("a reference");
         let digest = images.push(&reference, &packed).await.expect("pushed");
-        let config = Config {
-            capacity: Capacity { memory: Some(8 << 30), cpu: Some(64_000), pods: None },
-            grace: Duration::from_secs(10),
-            clients,
-            engines: runtime::engine::Config { small: 200, large: 8, running: 200, ..Default::default() },
-            ..Config::new("edge-1", data.path().join("node"))
-        };
-        let node = Node::open(config, Client::new(server.service(Identity::node("edge-1")), "default"), images).await.expect("a node");
+        let config = Config { clients, ..config("edge-1", data.path().join("node")) };
+        let client_of = |name: &str| Client::new(server.service(Identity::node(name)), "default");
+        let clients = ["edge-2", "edge-3"].map(|name| (name.to_owned(), client_of(name))).into();
+        let joining = Joining { clients, images: images.clone() };
+        let mut node = Node::open(config, client_of("edge-1"), images).await.expect("a node");
+        node.between(server::listen("127.0.0.1:0").expect("a port"));
         let (handle, stop_node, stop_server) = (node.handle(), CancellationToken::new(), CancellationToken::new());
         let listener = server::listen("127.0.0.1:0").expect("a port");
         let server = tokio::spawn(server.run(listener, stop_server.clone().cancelled_owned()));
@@ -77,7 +119,54 @@ impl Cluster {
         let http = listener.local_addr().expect("an address");
         let node = tokio::spawn(node.run(listener, stop_node.clone().cancelled_owned()));
         let image = format!("hostile@{digest}");
-        Cluster { client, http, handle, image, stop_node, stop_server, node: Some(node), server: Some(server), data, _turn: turn }
+        Cluster { client, http, handle, image, stop_node, stop_server, node: Some(node), server: Some(server), joining, data, _turn: turn }
+    }
+
+    /// The next node: edge-2, then edge-3.
+    pub async fn join(&mut self) -> Joined {
+        let (name, client) = self.joining.clients.remove(0);
+        let config = config(&name, self.data.path().join(&name));
+        let mut node = Node::open(config, client, self.joining.images.clone()).await.expect("a node");
+        let (between, listener) = (server::listen("127.0.0.1:0").expect("a port"), server::listen("127.0.0.1:0").expect("a port"));
+        let (at, http) = (between.local_addr().expect("an address"), listener.local_addr().expect("an address"));
+        node.between(between);
+        let (handle, stop) = (node.handle(), CancellationToken::new());
+        let task = Some(tokio::spawn(node.run(listener, stop.clone().cancelled_owned())));
+        Joined { http, between: at, handle, stop, task }
+    }
+
+    /// A pod of the hostile guest on a node, for a service of an app.
+    pub async fn pod_on(&self, node: &str, app: &str, service: &str, annotations: Value) {
+        self.registered(node).await;
+        let labels = json!({"wctl.dev/app": app, "wctl.dev/service": service});
+        let run = json!({"name": service, "image": self.image, "resources": {"limits": {"memory": "64Mi"}}});
+        let meta = json!({"name": format!("{app}-{service}-{node}"), "labels": labels, "annotations": annotations});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"nodeName": node, "containers": [run]}});
+        self.apply("api/v1", "pods", pod).await;
+    }
+
+    /// Done when the node is in the API: a pod of a node that is not there is ended.
+    async fn registered(&self, node: &str) {
+        let nodes = Api::<k8s_openapi::api::core::v1::Node>::all(self.client.clone());
+        let look = async {
+            while nodes.get_opt(node).await.expect("an answer").is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(&format!("the registration of {node}"), look).await;
+    }
+
+    /// The Service of an app's service, and its route `APP-SERVICE.localhost`.
+    pub async fn route_to(&self, app: &str, service: &str) {
+        let (name, labels) = (format!("{app}-{service}"), json!({"wctl.dev/app": app, "wctl.dev/service": service}));
+        let (meta, ports) = (json!({"name": name, "labels": labels}), json!([{"port": 80}]));
+        let spec = json!({"selector": labels, "ports": ports});
+        self.apply("api/v1", "services", json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})).await;
+        let backend = json!({"service": {"name": name, "port": {"number": 80}}});
+        let path = json!({"path": "/", "pathType": "Prefix", "backend": backend});
+        let rule = json!({"host": format!("{name}.localhost"), "http": {"paths": [path]}});
+        let ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": meta, "spec": {"rules": [rule]}});
+        self.apply("apis/networking.k8s.io/v1", "ingresses", ingress).await;
     }
 
     /// A Deployment of the hostile guest with its Service and its route `NAME.localhost`.
@@ -113,11 +202,56 @@ impl Cluster {
         .await;
     }
 
-    async fn apply(&self, group: &str, plural: &str, object: Value) {
-        let url = format!("/{group}/namespaces/default/{plural}");
+    /// An autoscaler of a Deployment whose fewest pods are 0.
+    pub async fn may_sleep(&self, name: &str, seconds: u32) {
+        let metric =
+            json!({"type": "Pods", "pods": {"metric": {"name": "concurrency"}, "target": {"type": "AverageValue", "averageValue": "40"}}});
+        let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": seconds}});
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+        let spec = json!({"scaleTargetRef": target, "minReplicas": 0, "maxReplicas": 3, "metrics": [metric], "behavior": behavior});
+        let scaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name}, "spec": spec});
+        self.apply("apis/autoscaling/v2", "horizontalpodautoscalers", scaler).await;
+    }
+
+    pub async fn apply(&self, group: &str, plural: &str, object: Value) {
+        self.apply_in("default", group, plural, object).await;
+    }
+
+    /// Makes an object in a namespace.
+    pub async fn apply_in(&self, namespace: &str, group: &str, plural: &str, object: Value) {
+        let url = format!("/{group}/namespaces/{namespace}/{plural}");
         let request =
             Request::post(url).header("content-type", "application/json").body(object.to_string().into_bytes()).expect("a request");
         self.client.request::<Value>(request).await.unwrap_or_else(|error| panic!("{plural}: {error}"));
+    }
+
+    /// Makes a namespace.
+    pub async fn namespace(&self, name: &str) {
+        let body = json!({"metadata": {"name": name}}).to_string().into_bytes();
+        let request = Request::post("/api/v1/namespaces").header("content-type", "application/json").body(body).expect("a request");
+        self.client.request::<Value>(request).await.expect("a namespace");
+    }
+
+    /// Removes an object of the core group.
+    pub async fn delete(&self, plural: &str, name: &str) {
+        let request = Request::delete(format!("/api/v1/namespaces/default/{plural}/{name}")).body(Vec::new()).expect("a request");
+        self.client.request::<Value>(request).await.expect("deleted");
+    }
+
+    /// What all pods of the first node have logged.
+    pub fn logs(&self) -> String {
+        fn read(folder: &std::path::Path, all: &mut String) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.path().is_dir() {
+                    read(&entry.path(), all)
+                } else {
+                    all.push_str(&String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap_or_default()))
+                }
+            }
+        }
+        let mut all = String::new();
+        read(&self.node_folder().join("logs"), &mut all);
+        all
     }
 
     /// Patches a Deployment's pod template.
@@ -138,9 +272,14 @@ impl Cluster {
 
     /// Done when the gateway has so many ready endpoints of a Service.
     pub async fn ready(&self, service: &str, want: usize) {
-        let mut events = self.handle.endpoint_events();
+        Cluster::ready_at(&self.handle, service, want).await;
+    }
+
+    /// The same at any node's gateway.
+    pub async fn ready_at(handle: &Handle, service: &str, want: usize) {
+        let mut events = handle.endpoint_events();
         let wait = async {
-            while self.handle.ready("default", service) != want {
+            while handle.ready("default", service) != want {
                 // Lagging is as good as an event.
                 let _ = events.recv().await;
             }
@@ -219,7 +358,12 @@ impl Cluster {
 
     /// A counter or gauge of the node, by its whole name with labels.
     pub fn metric(&self, name: &str) -> u64 {
-        let text = self.handle.metrics();
+        Cluster::metric_at(&self.handle, name)
+    }
+
+    /// The same of any node.
+    pub fn metric_at(handle: &Handle, name: &str) -> u64 {
+        let text = handle.metrics();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{text}"))
     }

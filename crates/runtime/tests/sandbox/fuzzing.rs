@@ -56,6 +56,18 @@ const ARTIFACTS: &[&[u8]] = &[
     b"\0asm\x0d\0\x01\0\x07\x0a\x01A\0\0\x01\x42\0\0\0\0\0\x0b\x05\x01\0\x01a\x01",
 ];
 
+const PATCHES: &[&[u8]] = &[
+    br#"{"metadata":{"$deleteFromPrimitiveList/finalizers":["a"]},"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate"}}}"#,
+    br#"{"spec":{"template":{"spec":{"$setElementOrder/containers":[{"name":"web"}],"containers":[{"name":"web","env":[{"$patch":"delete","name":"A"}]}]}}}}"#,
+    br#"[{"op":"copy","from":"/spec","path":"/metadata/labels"},{"op":"test","path":"/spec/replicas","value":1}]"#,
+    b"apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec: &a { replicas: 1, x: *a }\n",
+];
+
+const OBJECTS: &[&[u8]] = &[
+    b"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x12\x0a\x05\x0a\x03web\x12\x09\x12\x07\x0a\x01a\x12\x02b1\x1a\0\x22\0",
+    b"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Secret\x12\x0e\x0a\x03\x0a\x01a\x12\x07\x0a\x01k\x12\x02hi",
+];
+
 fn run(times: usize) {
     let component =
         wat::parse_str(r#"(component (import "wasi:http/types@0.2.0" (instance)) (core module (memory 1) (func (loop (br 0)))))"#);
@@ -68,6 +80,8 @@ fn run(times: usize) {
     for _ in 0..times {
         entries::http_head(&chance.damaged(HEADS));
         entries::manifest(&chance.damaged(FILES));
+        entries::patch(&chance.damaged(PATCHES));
+        entries::protobuf(&chance.damaged(OBJECTS));
         entries::artifact(&chance.damaged(&artifacts));
     }
     (0..times / 40).for_each(|_| entries::cached_code(&chance.damaged(&code)));

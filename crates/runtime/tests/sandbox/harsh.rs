@@ -157,7 +157,7 @@ async fn h19_one_app_leaves_half_of_the_nodes_sandboxes_to_others() {
     };
     let (asleep, ()) = tokio::join!(asleep, others);
     let slept = asleep.iter().filter(|failure| matches!(failure, Failure::Deadline(_))).count();
-    let refused = asleep.iter().filter(|failure| matches!(failure, Failure::NoMemory(why) if why.contains("half"))).count();
+    let refused = asleep.iter().filter(|failure| matches!(failure, Failure::NoMemory(why) if why.contains("left for others"))).count();
     assert_eq!((slept, refused), (4, 16), "{asleep:?}");
     is_unharmed(&one).await;
 }
@@ -177,7 +177,7 @@ async fn h4_a_component_of_many_memories_counts_for_as_many_sandboxes() {
         let guest = Guest::prepare(&engines, code, Spec { concurrency: 100, ..spec() }, host(&Default::default())).await.unwrap();
         let asked = futures::future::join_all((0..6).map(|_| fail(&guest, "/"))).await;
         let spun = asked.iter().filter(|failure| matches!(failure, Failure::Deadline(_))).count();
-        let refused = asked.iter().filter(|failure| matches!(failure, Failure::NoMemory(why) if why.contains("half"))).count();
+        let refused = asked.iter().filter(|failure| matches!(failure, Failure::NoMemory(why) if why.contains("left for others"))).count();
         assert_eq!((spun, refused), (at_once, 6 - at_once), "{asked:?}");
     }
 }

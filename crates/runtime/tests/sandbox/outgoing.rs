@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{Request, Response};
 use runtime::body::{self, Body};
-use runtime::sandbox::{CallError, Calls, Guest, Host, PodIdentity, Spec, Trace};
+use runtime::sandbox::{CallError, Callee, Calls, Guest, Host, PodIdentity, Spec, Trace};
 use runtime::wasi::outgoing::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -316,12 +316,12 @@ impl Calls for Echo {
     async fn call(
         &self,
         caller: &PodIdentity,
-        service: &str,
+        service: &Callee,
         request: Request<Body>,
         remaining: Duration,
     ) -> Result<Response<Body>, CallError> {
-        if service == "busy" {
-            return Err(CallError::Unavailable(service.into()));
+        if *service == Callee::Internal("busy".into()) {
+            return Err(CallError::Unavailable(service.to_string()));
         }
         assert!(remaining <= slow().time);
         Ok(Response::new(body::full(format!("{} calls {service}{}", caller.service, request.uri().path()))))
@@ -334,7 +334,7 @@ async fn services_of_the_app_are_called_only_when_granted() {
     let spec = Spec { call: vec!["stock".into(), "busy".into()], ..slow() };
     let host = Host { outbound: client.clone(), calls: Arc::new(Echo), ..host(&Default::default()) };
     let guest = Guest::prepare(&world().engines, code("hostile").await, spec, host).await.unwrap();
-    assert_eq!(get(&guest, "/fetch?http|stock.internal|/apple").await, "200 user calls stock/apple");
+    assert_eq!(get(&guest, "/fetch?http|stock.internal|/apple").await, "200 user calls stock.internal/apple");
     assert!(get(&guest, "/fetch?http|busy.internal|/").await.contains("DestinationUnavailable"));
     for refused in
         ["http|user.internal|/", "http|stock.other.internal|/", "https|stock.internal|/", "http|stock.internal:81|/", "http|.internal|/"]

@@ -26,7 +26,7 @@ pub struct World {
 pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
-        let engines = Engines::new(engine::Config { small: 200, large: 50, running: 100, ..engine::Config::default() });
+        let engines = Engines::new(engine::Config { small: 200, large: 50, running: 200, ..engine::Config::default() });
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path(), engines.clone(), Compiler::InProcess, None).unwrap();
         World { engines, cache, _dir: dir }

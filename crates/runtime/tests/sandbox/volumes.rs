@@ -66,7 +66,7 @@ fn id(pod: &PodIdentity, path: &str) -> Option<VolumeId> {
 }
 
 pub fn granted(path: &str, size: u64) -> Spec {
-    Spec { volumes: vec![VolumeGrant { path: path.into(), size }], ..spec() }
+    Spec { volumes: vec![VolumeGrant { path: path.into(), size, of_pod: false }], ..spec() }
 }
 
 pub const KI: u64 = 1 << 10;
@@ -306,7 +306,10 @@ async fn h29_nothing_leads_out_of_a_volume() {
 #[tokio::test]
 async fn h29_nothing_is_moved_or_linked_between_volumes() {
     let place = Place::new();
-    let two = vec![VolumeGrant { path: "/a".into(), size: 200 * KI }, VolumeGrant { path: "/b".into(), size: 20 * KI }];
+    let two = vec![
+        VolumeGrant { path: "/a".into(), size: 200 * KI, of_pod: false },
+        VolumeGrant { path: "/b".into(), size: 20 * KI, of_pod: false },
+    ];
     place
         .check(
             Spec { volumes: two, ..spec() },

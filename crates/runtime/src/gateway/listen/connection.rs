@@ -24,6 +24,8 @@ pub enum Order {
 
 /// Times are milliseconds since `start`; 0 is never.
 pub struct Connection {
+    /// The port that it came to, where that is a Service's; else 0.
+    port: u16,
     start: Instant,
     /// When a byte last came.
     read: AtomicU64,
@@ -77,8 +79,9 @@ impl Drop for Flight {
 }
 
 impl Connection {
-    fn new() -> Connection {
+    fn new(port: u16) -> Connection {
         Connection {
+            port,
             start: Instant::now(),
             read: AtomicU64::new(0),
             head: AtomicU64::new(0),
@@ -250,9 +253,9 @@ impl Drop for Entered {
 }
 
 impl Connections {
-    /// A new one.
-    pub fn enter(&self) -> Entered {
-        let connection = Arc::new(Connection::new());
+    /// A new one, at the port of a Service or (0) at no such.
+    pub fn enter(&self, port: u16) -> Entered {
+        let connection = Arc::new(Connection::new(port));
         let mut all = self.open.all.lock();
         all.0 += 1;
         let key = all.0;
@@ -274,6 +277,11 @@ impl Connections {
     pub fn tell_all(&self, order: Order) {
         self.open.order.fetch_max(order as u8, Ordering::AcqRel);
         self.open.all.lock().1.values().for_each(|connection| connection.tell(order));
+    }
+
+    /// Tells those that are open at the port of a Service.
+    pub fn tell_port(&self, port: u16, order: Order) {
+        self.open.all.lock().1.values().filter(|connection| connection.port == port).for_each(|connection| connection.tell(order));
     }
 
     /// Done when none is left.
@@ -352,7 +360,7 @@ mod tests {
     #[test]
     fn n5_the_longest_idle_connection_makes_room() {
         let all = Connections::default();
-        let busy = all.enter();
+        let busy = all.enter(0);
         assert!(!{
             let _flight = busy.connection().begin(Version::HTTP_11);
             all.evict()

@@ -1,6 +1,5 @@
 //! Streams into and out of objects.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -9,9 +8,9 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::blobs::{Error, Upload, read_at};
+use crate::blobs::{Error, Object, Upload};
 
-/// Bytes of one read or write.
+/// Bytes of one write.
 const CHUNK: usize = 64 << 10;
 
 /// A stream into what is to become an object.
@@ -97,7 +96,7 @@ impl OutputStream for Writer {
 
 /// A stream out of an object.
 pub struct Reader {
-    file: Arc<File>,
+    object: Arc<Object>,
     at: u64,
     end: u64,
     doing: Reading,
@@ -110,16 +109,16 @@ enum Reading {
 }
 
 impl Reader {
-    pub fn new(file: Arc<File>, at: u64, end: u64) -> Reader {
-        Reader { file, at, end, doing: Reading::Nothing }
+    pub fn new(object: Arc<Object>, at: u64, end: u64) -> Reader {
+        Reader { object, at, end, doing: Reading::Nothing }
     }
 
     fn begin(&mut self) {
-        let (file, at) = (self.file.clone(), self.at);
-        let most = CHUNK.min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+        let (object, at) = (self.object.clone(), self.at);
+        let most = object.chunk().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
         self.doing = Reading::Busy(tokio::task::spawn_blocking(move || {
             let mut chunk = vec![0; most];
-            let n = read_at(&file, &mut chunk, at)?;
+            let n = object.read_at(&mut chunk, at)?;
             chunk.truncate(n);
             Ok(chunk.into())
         }));

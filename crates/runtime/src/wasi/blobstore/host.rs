@@ -92,7 +92,7 @@ impl types::HostIncomingValue for View<'_> {
 
     async fn incoming_value_consume_async(&mut self, value: Resource<Incoming>) -> Answer<Resource<DynInputStream>> {
         let Incoming { object, start, end } = self.table.delete(value)?;
-        let reader: DynInputStream = Box::new(Reader::new(object.file, start, end));
+        let reader: DynInputStream = Box::new(Reader::new(Arc::new(object), start, end));
         Ok(Ok(self.table.push(reader)?))
     }
 

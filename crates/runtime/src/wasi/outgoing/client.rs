@@ -45,13 +45,25 @@ impl Client {
         Self::with_lookup(roots, Arc::new(|name| Box::pin(system_lookup(name))))
     }
 
+    /// The same for a guest that has this machine's network: names may lead inside.
+    ///
+    /// # Errors
+    /// When one of `roots` is not a certificate.
+    pub fn inside_too(roots: Vec<CertificateDer<'static>>) -> Result<Self, rustls::Error> {
+        Self::build(roots, Arc::new(|name| Box::pin(system_lookup(name))), |_| true)
+    }
+
     /// The same with another way to resolve names.
     ///
     /// # Errors
     /// When one of `roots` is not a certificate.
     pub fn with_lookup(roots: Vec<CertificateDer<'static>>, lookup: Lookup) -> Result<Self, rustls::Error> {
+        Self::build(roots, lookup, address::is_public)
+    }
+
+    fn build(roots: Vec<CertificateDer<'static>>, lookup: Lookup, passes: fn(IpAddr) -> bool) -> Result<Self, rustls::Error> {
         let attempts = Arc::new(AtomicU64::new(0));
-        let names = Checked { lookup, attempts: attempts.clone() };
+        let names = Checked { lookup, passes, attempts: attempts.clone() };
         let mut http = HttpConnector::new_with_resolver(names.clone());
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -159,16 +171,18 @@ pub(crate) struct Prohibited(String);
 #[derive(Clone)]
 struct Checked {
     lookup: Lookup,
+    /// Which addresses a name may lead to.
+    passes: fn(IpAddr) -> bool,
     attempts: Arc<AtomicU64>,
 }
 
 impl Checked {
-    /// The addresses of a name on the public internet.
+    /// The addresses of a name that may be connected to.
     fn find(&self, name: String) -> impl Future<Output = std::io::Result<Vec<SocketAddr>>> + Send + 'static {
-        let found = (self.lookup)(name.clone());
+        let (found, passes) = ((self.lookup)(name.clone()), self.passes);
         async move {
             let mut addresses = found.await?;
-            addresses.retain(|address| address::is_public(address.ip()));
+            addresses.retain(|address| passes(address.ip()));
             if addresses.is_empty() {
                 return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, Prohibited(name)));
             }
@@ -264,7 +278,7 @@ mod tests {
             let address = if count.fetch_add(1, Ordering::Relaxed) == 0 { [1, 2, 3, 4] } else { [127, 0, 0, 1] };
             Box::pin(async move { Ok(vec![SocketAddr::from((address, 0))]) })
         });
-        let mut names = Checked { lookup, attempts: Arc::default() };
+        let mut names = Checked { lookup, passes: address::is_public, attempts: Arc::default() };
         let name = || "turns.example".parse::<Name>().unwrap();
         let found: Vec<_> = names.call(name()).await.unwrap().collect();
         // This is all that the connector gets to know of the name.
