@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod artifacts;
 mod change;
+mod cluster;
 mod environment;
 mod look;
 mod machine;
@@ -14,6 +15,7 @@ mod value;
 
 pub use artifacts::*;
 pub use change::*;
+pub use cluster::*;
 pub use look::*;
 pub use machine::*;
 use value::{address, duration};
@@ -78,6 +80,8 @@ pub enum Verb {
     Deploy(Deploy),
     /// Show what a deploy would change, capabilities first
     Diff(Diff),
+    /// Print the app file of Kubernetes manifests, a Compose file or a spin.toml; or the manifests of an app file
+    Convert(Convert),
     /// List objects
     Get(Get),
     /// Tell all about an object, with its recent events
@@ -96,6 +100,22 @@ pub enum Verb {
     Login(Login),
     /// Drop artifacts and compiled code that no revision needs
     Prune(Prune),
+    /// Make, list and end tokens of people and of machines that join
+    Token(Token),
+    /// Give nodes no new pods
+    Cordon(Cordon),
+    /// Give nodes new pods again
+    Uncordon(Cordon),
+    /// Cordon a node, and have its pods go elsewhere
+    Drain(Drain),
+    /// Stop the scheduler; what runs goes on
+    Freeze(Freeze),
+    /// Let the scheduler go on
+    Thaw(Thaw),
+    /// Write everything that the server keeps into a file
+    Backup(Backup),
+    /// Put a backup into an empty store, or prove that it is whole
+    Restore(Restore),
     /// Follow, list, take back or repeat rollouts
     Rollout(Rollout),
     /// Delete objects

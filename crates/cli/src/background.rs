@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Starts this program with other arguments, away from the terminal; what it prints goes to `up.log`. The address of Redis may hold a password,
 /// which everybody could read in an argument.
-pub fn start(home: &Home, arguments: &[std::ffi::OsString], keyvalue: Option<&str>) -> Result<Child> {
+pub fn start(home: &Home, arguments: &[std::ffi::OsString], variables: &[(&str, &Option<String>)]) -> Result<Child> {
     let path = home.log();
     // A first line shows whether there is room for others: a process that cannot say why it ends is of no use.
     let begin = || -> std::io::Result<File> {
@@ -30,7 +30,7 @@ pub fn start(home: &Home, arguments: &[std::ffi::OsString], keyvalue: Option<&st
     let program = std::env::current_exe().context("finding this program's file")?;
     let mut command = Command::new(program);
     command.args(arguments).env(MARK, "1").stdin(Stdio::null());
-    command.envs(keyvalue.map(|url| ("WCTL_KEYVALUE", url)));
+    command.envs(variables.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
     command.stdout(log.try_clone().context("sharing the log")?).stderr(log);
     detach(&mut command);
     command.spawn().context("starting in the background")

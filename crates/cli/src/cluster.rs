@@ -2,7 +2,10 @@
 
 mod connect;
 mod error;
+mod patience;
+mod reach;
 mod steady;
+mod together;
 mod wait;
 mod warnings;
 
@@ -17,6 +20,7 @@ use scheduler::kinds::Kind;
 use serde_json::Value;
 
 pub use error::{Refused, code, no_namespace};
+pub use reach::Reach;
 pub use wait::{Deadline, Until};
 
 use steady::Steady;
@@ -24,6 +28,9 @@ use warnings::Warned;
 
 /// What `kubectl` asks for when it wants columns made by the server.
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+/// Whose fields are those that a deploy of manifests sets.
+const MANAGER: &str = "wctl";
 
 /// A server and who we are to it. Cheap to clone.
 #[derive(Clone)]
@@ -125,6 +132,17 @@ impl Cluster {
         self.json(Method::PUT, &path(kind, Some(namespace), Some(name))?, &written(dry_run), Some(object)).await
     }
 
+    /// Server-side apply as the manager `wctl`: what the object names becomes so, what `wctl` named before and does not now goes, and what
+    /// others set stays. An error of code 409 names who else owns a field that would change, unless `force`.
+    pub async fn apply(&self, kind: &Kind, namespace: &str, name: &str, object: &Value, dry_run: bool, force: bool) -> Result<Value> {
+        let mut query = written(dry_run);
+        query.extend([("fieldManager", MANAGER.to_owned()), ("force", force.to_string())]);
+        let mut request =
+            self.request(Method::PATCH, &path(kind, Some(namespace), Some(name))?, &query, "application/json", Some(object))?;
+        request.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/apply-patch+yaml"));
+        self.read(request).await
+    }
+
     /// Changes some fields of an object (RFC 7396) or, with `part`, of a subresource of it such as `scale`.
     pub async fn merge(&self, kind: &Kind, namespace: &str, name: &str, part: Option<&str>, patch: &Value) -> Result<Value> {
         let mut path = path(kind, Some(namespace), Some(name))?;
@@ -164,7 +182,7 @@ impl Cluster {
     /// A path that answers with text without end, such as a log.
     pub async fn stream(&self, path: &str, query: &[(&str, String)], accept: &str) -> Result<impl AsyncBufRead + Send + Unpin + use<>> {
         let request = self.request(Method::GET, path, query, accept, None)?;
-        let stream = self.client.request_stream(request).await.map_err(|error| self.explain(error))?;
+        let stream = patience::answer(&self.endpoint, self.client.request_stream(request)).await?.map_err(|error| self.explain(error))?;
         Ok(Steady::new(Box::pin(stream), &self.endpoint))
     }
 
@@ -182,7 +200,7 @@ impl Cluster {
             let body = response.into_body().collect().await?.to_bytes();
             read(whole, &body)
         };
-        asked.await.map_err(|error| self.explain(error))
+        patience::answer(&self.endpoint, asked).await?.map_err(|error| self.explain(error))
     }
 
     fn request(

@@ -18,7 +18,8 @@ use crate::ship::there;
 const LARGEST: u64 = 4 << 20;
 
 /// The kinds that people write files of, as error messages name them.
-const DEPLOYED: [&str; 7] = ["App", "Deployment", "Service", "Ingress", "ConfigMap", "Secret", "Namespace"];
+const DEPLOYED: [&str; 10] =
+    ["App", "Deployment", "Job", "CronJob", "HorizontalPodAutoscaler", "Service", "Ingress", "ConfigMap", "Secret", "Namespace"];
 
 /// What the files describe.
 pub enum Documents {
@@ -76,9 +77,13 @@ pub fn chosen(files: &args::Files) -> Result<Vec<PathBuf>> {
 
 /// Reads and parses; all mistakes at once.
 pub fn parse(paths: &[PathBuf]) -> Result<Documents> {
-    let sources = paths.iter().map(|path| source(path)).collect::<Result<Vec<_>>>()?;
+    let sources = sources(paths)?;
     // As in Compose: all paths start from the first file's folder, and `.env` lies beside it.
-    let base = paths.first().and_then(|path| path.parent()).map(Path::to_owned).filter(|path| !path.as_os_str().is_empty());
+    let base = paths
+        .first()
+        .and_then(|path| if path.is_dir() { Some(path.as_path()) } else { path.parent() })
+        .map(Path::to_owned)
+        .filter(|path| !path.as_os_str().is_empty());
     let base = base.unwrap_or_else(|| PathBuf::from("."));
     let (variables, unread) = match dotenv(&base) {
         Ok(variables) => (variables, None),
@@ -94,8 +99,8 @@ pub fn parse(paths: &[PathBuf]) -> Result<Documents> {
         Parsed::App(file) => Ok(Documents::App(Box::new(App { file: *file, base }))),
         Parsed::Kubernetes(_) => objects(&sources).map(Documents::Objects),
         Parsed::Compose => bail!(
-            "{} is a Compose file (`services:` without `app:`), and reading those comes later; write an app.yaml with `app: NAME` and the same services",
-            sources.first().map(|source| source.name.as_str()).unwrap_or_default()
+            "{name} is a Compose file (`services:` without `app:`); `wctl convert {name} > app.yaml` makes an app file of it, and tells what stays in Docker",
+            name = sources.first().map(|source| source.name.as_str()).unwrap_or_default()
         ),
     }
 }
@@ -115,15 +120,44 @@ fn all(env: Option<Mistakes>, files: Option<Mistakes>, named: Vec<Mistake>) -> M
     Mistakes(env.into_iter().flat_map(|mistakes| mistakes.0).chain(rest).collect())
 }
 
+/// What lies in the files; of a folder all `.yaml`, `.yml` and `.json` files in it, in order of their names, as kubectl takes them.
+pub fn sources(paths: &[PathBuf]) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            for file in manifests_in(path)? {
+                sources.push(source(&file)?);
+            }
+        } else {
+            sources.push(source(path)?);
+        }
+    }
+    Ok(sources)
+}
+
+fn manifests_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("opening {}", folder.display()))?;
+    let is_manifest = |path: &PathBuf| {
+        path.is_file() && path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+    };
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_manifest).collect();
+    if files.is_empty() {
+        bail!("the folder {} holds no .yaml, .yml or .json file", folder.display());
+    }
+    // In a folder of an app its app file is meant.
+    if let Some(app) = files.iter().find(|file| file.file_name().is_some_and(|name| name == "app.yaml")) {
+        return Ok(vec![app.clone()]);
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// What lies in a file, or comes on stdin.
 fn source(path: &Path) -> Result<Source> {
     let (mut bytes, name) = (Vec::new(), path.display().to_string());
     if path == Path::new("-") {
         std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes).context("reading stdin")?;
         return Ok(Source::new("stdin", bytes));
-    }
-    if path.is_dir() {
-        bail!("{name} is a folder; name the file in it, such as {}", path.join("app.yaml").display());
     }
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => anyhow!("there is no file {name}"),

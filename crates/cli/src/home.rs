@@ -170,7 +170,8 @@ impl Home {
         write().inspect_err(|_| drop(fs::remove_file(&temporary))).with_context(|| format!("writing {}", path.display()))
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+    /// A file of JSON in it, if it is there.
+    pub fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.path.join(name);
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))?)),

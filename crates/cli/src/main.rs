@@ -1,13 +1,16 @@
 //! `wctl`: runs WebAssembly components on a cluster, the way Kubernetes runs containers.
 
+mod adapt;
 mod answer;
 mod args;
 mod background;
+mod between;
 mod cluster;
 mod exit;
 mod files;
 mod follow;
 mod home;
+mod identity;
 mod machine;
 mod print;
 mod registry;
@@ -61,6 +64,7 @@ async fn verb(globals: &Globals, verb: Verb) -> Result<()> {
         Verb::Run(run) => verbs::run::run(globals, run).await,
         Verb::Deploy(deploy) => verbs::deploy::run(globals, deploy).await,
         Verb::Diff(diff) => verbs::diff::run(globals, diff).await,
+        Verb::Convert(convert) => verbs::convert::run(&convert),
         Verb::Get(get) => verbs::get::run(globals, get).await,
         Verb::Describe(describe) => verbs::describe::run(globals, describe).await,
         Verb::Status(status) => verbs::status::run(globals, status).await,
@@ -69,6 +73,14 @@ async fn verb(globals: &Globals, verb: Verb) -> Result<()> {
         Verb::Scale(scale) => verbs::scale::run(globals, scale).await,
         Verb::Secret(secret) => verbs::secret::run(globals, secret).await,
         Verb::Login(login) => verbs::login::run(globals, login).await,
+        Verb::Token(token) => verbs::token::run(globals, token).await,
+        Verb::Cordon(cordon) => verbs::drain::cordon(globals, cordon, true).await,
+        Verb::Uncordon(cordon) => verbs::drain::cordon(globals, cordon, false).await,
+        Verb::Drain(drain) => verbs::drain::run(globals, drain).await,
+        Verb::Freeze(freeze) => verbs::freeze::run(globals, freeze).await,
+        Verb::Thaw(thaw) => verbs::freeze::thaw(globals, thaw).await,
+        Verb::Backup(backup) => verbs::backup::run(globals, backup).await,
+        Verb::Restore(restore) => verbs::backup::restore(globals, restore).await,
         Verb::Prune(prune) => verbs::prune::run(globals, prune).await,
         Verb::Rollout(rollout) => verbs::rollout::run(globals, rollout).await,
         Verb::Delete(delete) => verbs::delete::run(globals, delete).await,

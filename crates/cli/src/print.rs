@@ -55,14 +55,24 @@ pub fn raw(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// A value as JSON or YAML. Other formats are the caller's.
+/// A value as JSON or YAML. Other formats are the caller's. Who owns which field of an object is left out, as `kubectl` does.
 pub fn value(value: &Value, format: Format) -> Result<()> {
+    let mut value = value.clone();
+    forget_owners(&mut value);
     let text = match format {
-        Format::Yaml => serde_saphyr::to_string(value).context("writing YAML")?,
-        _ => calm(&serde_json::to_string_pretty(value).context("writing JSON")?),
+        Format::Yaml => serde_saphyr::to_string(&value).context("writing YAML")?,
+        _ => calm(&serde_json::to_string_pretty(&value).context("writing JSON")?),
     };
     line(text.trim_end());
     Ok(())
+}
+
+/// Of one object, or of the items of a list.
+fn forget_owners(value: &mut Value) {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    value.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten().for_each(forget_owners);
 }
 
 /// What a verb did: sentences for people, a name for scripts, a value for programs.

@@ -1,13 +1,17 @@
 //! One file for each verb.
 
+pub mod backup;
 pub mod build;
 pub mod completion;
+pub mod convert;
 pub mod delete;
 pub mod deploy;
 pub mod describe;
 pub mod diff;
 pub mod down;
+pub mod drain;
 pub mod events;
+pub mod freeze;
 pub mod get;
 pub mod images;
 pub mod inspect;
@@ -25,4 +29,5 @@ pub mod scale;
 pub mod secret;
 pub mod server;
 pub mod status;
+pub mod token;
 pub mod up;

@@ -104,7 +104,8 @@ fn missing_and_wrong_files_are_one_sentence() {
     let core = at("core.wasm", b"\0asm\x01\0\0\0");
     let junk = at("junk.wasm", b"junk that is no wasm at all");
     let (blank, binary) = (at("blank.yaml", b""), at("binary.yaml", b"app: \xff\xfe\0"));
-    let kinds = at("kinds.yaml", b"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: { name: x }\n");
+    let kinds = at("kinds.yaml", b"apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: { name: x }\n");
+    let daemons = at("daemons.yaml", b"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: { name: x }\n");
     let compose = at("compose.yaml", b"services:\n  web: { image: nginx }\n");
     let gone = at("gone.yaml", b"app: x\nimage: ./nowhere.wasm\n");
     let core_app = at("core.yaml", b"app: x\nimage: ./core.wasm\n");
@@ -128,7 +129,8 @@ fn missing_and_wrong_files_are_one_sentence() {
         (&["diff", &blank], "holds nothing"),
         (&["up", &blank], "holds nothing"),
         (&["up", &binary], "not UTF-8"),
-        (&["up", &kinds], "no kind DaemonSet of apps/v1, so nothing was applied; it takes App, Deployment"),
+        (&["up", &kinds], "no kind PodDisruptionBudget of policy/v1, so nothing was applied; it takes App, Deployment"),
+        (&["up", &daemons], "deploy a Deployment with a replica for each node"),
         (&["up", &compose], "is a Compose file"),
         (&["build", &gone], "there is no file"),
         (&["build", &dir], "is a folder, not a component"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Output;
 use super::value::duration;
@@ -93,6 +93,9 @@ pub struct Run {
     /// A port that the guest may listen on: `5000/tcp`
     #[arg(long, value_name = "PORT/tcp")]
     pub listen: Vec<String>,
+    /// `host`: all that this machine reaches, every port, TCP and UDP, as if the guest were a program of its own
+    #[arg(long, value_enum, default_value_t = Network::None, conflicts_with_all = ["allow", "listen"])]
+    pub network: Network,
     /// Memory of one sandbox
     #[arg(long, value_name = "SIZE", default_value = "512Mi")]
     pub memory: String,
@@ -102,6 +105,15 @@ pub struct Run {
     /// Arguments of the guest
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     pub args: Vec<String>,
+}
+
+/// What of this machine's network a guest of `wctl run` has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Network {
+    /// What `--allow` and `--listen` name.
+    None,
+    /// All of it.
+    Host,
 }
 
 /// `wctl login`

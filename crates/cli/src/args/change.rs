@@ -17,6 +17,9 @@ pub struct Deploy {
     /// Check everything and show the difference, change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Of manifests: take over fields that somebody else has changed since
+    #[arg(long)]
+    pub force: bool,
     /// Whether to wait.
     #[command(flatten)]
     pub wait: Wait,
@@ -34,6 +37,26 @@ pub struct Diff {
     /// How results are printed.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `wctl convert`
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// Manifests (files, folders, `-` for stdin), a Compose file, a spin.toml or an app file
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What to make of them
+    #[arg(long, value_enum, default_value = "app")]
+    pub to: Target,
+}
+
+/// What `wctl convert` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Target {
+    /// An app file
+    App,
+    /// Kubernetes manifests
+    Kubernetes,
 }
 
 /// `wctl scale`

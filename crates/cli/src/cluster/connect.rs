@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use scheduler::names::DEFAULT_NAMESPACE;
 
 use super::Cluster;
+use super::together;
 use super::warnings::Warned;
 use crate::args::Globals;
 use crate::home::Home;
@@ -31,7 +32,21 @@ impl Cluster {
         Cluster::with_config(globals, config.context("reading the server's address")?)
     }
 
-    fn with_config(globals: &Globals, mut config: kube::Config) -> Result<(kube::Client, Cluster)> {
+    /// The server of a configuration.
+    pub fn with_config(globals: &Globals, config: kube::Config) -> Result<(kube::Client, Cluster)> {
+        Cluster::with_client(globals, config, |config| Ok(kube::Client::try_from(config)?))
+    }
+
+    /// The same over one connection, for those who watch much.
+    pub fn together(globals: &Globals, config: kube::Config) -> Result<(kube::Client, Cluster)> {
+        Cluster::with_client(globals, config, together::client)
+    }
+
+    fn with_client(
+        globals: &Globals,
+        mut config: kube::Config,
+        client: impl FnOnce(kube::Config) -> Result<kube::Client>,
+    ) -> Result<(kube::Client, Cluster)> {
         // A refusal such as "the disk is full" is to be told now; whoever wants to try again does so in its own time.
         config.default_retry = false;
         let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
@@ -40,7 +55,7 @@ impl Cluster {
         let embedded = if ours { Some(embedded(&config, &endpoint)?) } else { None };
         let registry = registry::client(globals, embedded)?;
         let default = config.default_namespace.clone();
-        let client = kube::Client::try_from(config).with_context(|| format!("preparing to talk to {endpoint}"))?;
+        let client = client(config).with_context(|| format!("preparing to talk to {endpoint}"))?;
         Ok((client.clone(), Cluster::new(client, globals, default, endpoint, registry)))
     }
 

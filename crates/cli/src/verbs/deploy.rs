@@ -18,6 +18,8 @@ use crate::{follow, print, ship, urls};
 pub struct How {
     /// Change nothing.
     pub dry_run: bool,
+    /// Take over fields of manifests that belong to somebody else.
+    pub force: bool,
     /// Wait until this.
     pub wait: Option<Deadline>,
     /// Sentences, or objects as JSON or YAML; nothing where the caller tells.
@@ -35,7 +37,12 @@ impl How {
 pub async fn run(globals: &Globals, deploy: args::Deploy) -> Result<()> {
     let paths = files::chosen(&deploy.files)?;
     let wait = deploy.wait.wait.unwrap_or_else(print::is_watched) && !deploy.dry_run;
-    let how = How { dry_run: deploy.dry_run, wait: wait.then(|| Deadline::after(deploy.wait.timeout)), format: Some(deploy.output.output) };
+    let how = How {
+        dry_run: deploy.dry_run,
+        force: deploy.force,
+        wait: wait.then(|| Deadline::after(deploy.wait.timeout)),
+        format: Some(deploy.output.output),
+    };
     let documents = checked(&paths)?;
     let cluster = Cluster::connect_to_write(globals).await?;
     for written in documents_to(&cluster, documents, how).await? {
@@ -175,17 +182,21 @@ fn printed(object: &Value, format: Option<Format>) -> Result<()> {
 }
 
 async fn objects(cluster: &Cluster, list: Vec<Object>, how: How) -> Result<Vec<Value>> {
-    // All of them are checked by the server before the first is written.
+    // All of them are checked by the server before the first is written, but for those whose namespace comes with them.
+    let made: Vec<&str> = list.iter().filter(|object| *object.kind == kinds::NAMESPACE).map(|object| name_of(&object.value)).collect();
     for object in &list {
-        apply(cluster, object, true).await?;
+        match apply(cluster, object, true, how.force).await {
+            Err(error) if code(&error) == Some(404) && made.contains(&object.namespace(cluster).as_str()) => {}
+            checked => drop(checked?),
+        }
     }
     let mut written = Vec::new();
     for object in &list {
-        let (before, now) =
-            if how.dry_run { (apply(cluster, object, true).await?.0, object.value.clone()) } else { apply(cluster, object, false).await? };
+        let Applied { before, now, changes } = apply(cluster, object, how.dry_run, how.force).await?;
         match how.format {
             _ if how.says() => {
-                print::line(format_args!("{} {}{}", said(object), before.word(), if how.dry_run { " (dry run)" } else { "" }))
+                print::line(format_args!("{} {}{}", said(object), before.word(), if how.dry_run { " (dry run)" } else { "" }));
+                changes.iter().for_each(|line| print::line(format_args!("  {}", print::harmless(line))));
             }
             // A later one may be refused, and this one is told then.
             Some(Format::Name) => printed(&now, how.format)?,
@@ -215,6 +226,24 @@ fn said(object: &Object) -> String {
     format!("{} {}", object.kind.singular, name_of(&object.value))
 }
 
+/// What applying manifests would change: for each object its name, what becomes of it, and the fields that differ.
+pub async fn differences(cluster: &Cluster, list: &[Object]) -> Result<Vec<(String, &'static str, Vec<String>)>> {
+    let mut all = Vec::new();
+    for object in list {
+        let applied = apply(cluster, object, true, true).await?;
+        all.push((said(object), applied.before.word(), applied.changes));
+    }
+    Ok(all)
+}
+
+/// What came of applying an object.
+struct Applied {
+    before: Before,
+    now: Value,
+    /// The fields that differ, one line each; none of an object that is new.
+    changes: Vec<String>,
+}
+
 /// What a manifest's object was before it was applied.
 enum Before {
     Absent,
@@ -232,33 +261,29 @@ impl Before {
     }
 }
 
-/// Makes the object, or replaces it by what the file says; what others put on its metadata stays.
-async fn apply(cluster: &Cluster, object: &Object, dry_run: bool) -> Result<(Before, Value)> {
+/// Makes the object, or applies what the file says of it; what others set, a `kubectl scale` for one, stays where the file is silent.
+async fn apply(cluster: &Cluster, object: &Object, dry_run: bool, force: bool) -> Result<Applied> {
     let (kind, namespace, name) = (object.kind, object.namespace(cluster), name_of(&object.value));
-    let context = || format!("applying {}", said(object));
     let mut value = object.value.clone();
     if kind.namespaced {
         value["metadata"]["namespace"] = json!(namespace);
     }
-    let Some(old) = cluster.get(kind, &namespace, name).await? else {
-        return Ok((Before::Absent, cluster.create(kind, &namespace, &value, dry_run).await.with_context(context)?));
+    let old = cluster.get(kind, &namespace, name).await?;
+    let now = cluster.apply(kind, &namespace, name, &value, dry_run, force).await;
+    let now = now.map_err(|error| if code(&error) == Some(409) && !force { error.context(OTHERS) } else { error });
+    let now = now.with_context(|| format!("applying {}", said(object)))?;
+    let changes = old.as_ref().map(|old| app::difference(old, &now)).unwrap_or_default();
+    let before = match old {
+        None => Before::Absent,
+        Some(_) if changes.is_empty() => Before::Same,
+        Some(_) => Before::Other,
     };
-    merged(&old, &mut value);
-    let new = cluster.replace(kind, &namespace, name, &value, dry_run).await.with_context(context)?;
-    let same =
-        ["spec", "data", "type"].iter().all(|field| old[field] == new[field]) && old["metadata"]["labels"] == new["metadata"]["labels"];
-    Ok((if same { Before::Same } else { Before::Other }, new))
+    Ok(Applied { before, now, changes })
 }
 
-fn merged(old: &Value, new: &mut Value) {
-    for field in ["labels", "annotations"] {
-        let mut both = old["metadata"][field].as_object().cloned().unwrap_or_default();
-        both.extend(new["metadata"][field].as_object().cloned().unwrap_or_default());
-        if !both.is_empty() {
-            new["metadata"][field] = Value::Object(both);
-        }
-    }
-}
+/// What to do about fields of others.
+const OTHERS: &str =
+    "somebody else has set fields that the file names otherwise: leave them out of the file, or take them over with --force";
 
 /// The files of `up`, parsed before anything is started; none means that what was there runs on.
 pub fn parsed(files: &[PathBuf]) -> Result<Option<Documents>> {
@@ -274,7 +299,7 @@ pub fn checked(files: &[PathBuf]) -> Result<Documents> {
     Ok(documents)
 }
 
-/// An error if there is nothing to deploy in the files.
+/// An error if the files are manifests.
 pub fn must_be_app(documents: Documents) -> Result<App> {
     match documents {
         Documents::App(app) => Ok(*app),

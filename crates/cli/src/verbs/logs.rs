@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use futures::io::{AsyncBufRead, AsyncBufReadExt};
-use scheduler::kinds;
+use scheduler::{kinds, names};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -62,7 +62,17 @@ pub async fn run(globals: &Globals, logs: Logs) -> Result<()> {
         }
         bail!("there is no pod {pod} in namespace {}", cluster.namespace);
     }
+    if let Some(job) = target.strip_prefix("job/") {
+        cluster.must_get(&kinds::JOB, &cluster.namespace, job).await?;
+        let pick = Pick::labels(format!("{}={job}", names::JOB_NAME));
+        return all(&cluster, Some(cluster.namespace.clone()), pick, cut).await;
+    }
     let part = Part::parse(&target)?;
+    // Jobs have pods and no Deployment.
+    if !cluster.items(&kinds::POD, Some(&cluster.namespace), &part.pick()).await?.is_empty() {
+        let cut = Cut { tail: cut.tail.or((cut.since.is_none()).then_some(FEW)), ..cut };
+        return all(&cluster, Some(cluster.namespace.clone()), part.pick(), cut).await;
+    }
     let deployments = match part.deployments(&cluster).await {
         Ok(deployments) => deployments,
         Err(missing) => return if part.service.is_none() && gone(&cluster, pod, &cut).await? { Ok(()) } else { Err(missing) },

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use artifact::inspect::World;
+use bytes::Bytes;
 use runtime::cache::{Cache, Compiler};
 use runtime::engine::{Config, Engines};
 use runtime::keyvalue::{Buckets, Limits};
@@ -16,7 +17,8 @@ use runtime::sandbox::{Dir, Failure, Guest, Host, PodIdentity, Spec, Stdio, Targ
 use runtime::wasi::outgoing::Client;
 use scheduler::app::quantity::Memory;
 
-use crate::args::{Globals, Run};
+use crate::adapt;
+use crate::args::{Globals, Network, Run};
 use crate::exit::{Silent, Usage};
 use crate::home::{self, HTTP, Home};
 use crate::verbs::inspect;
@@ -25,6 +27,7 @@ use crate::{machine, print};
 /// Serves an HTTP guest until a signal; runs any other to its end, with its exit code.
 pub async fn run(globals: &Globals, run: Run) -> Result<()> {
     let (name, wasm) = inspect::component(globals, &run.component).await?;
+    let wasm = Bytes::from(adapt::component(&wasm).with_context(|| format!("preparing {name}"))?.into_owned());
     let spec = spec(&run, &name)?;
     let world = artifact::inspect::inspect(&wasm).with_context(|| format!("reading {name}"))?.world;
     let is_server = matches!(world, World::Http02 | World::Http03);
@@ -38,7 +41,8 @@ pub async fn run(globals: &Globals, run: Run) -> Result<()> {
     // What a guest keeps in buckets goes with it: nothing names the next run as the same app.
     let folder = tempfile::tempdir().context("making a folder for key-value buckets")?;
     let buckets = Arc::new(Buckets::open(folder.path(), Limits::default())?);
-    let outbound = Arc::new(Client::new(Vec::new()).context("preparing outgoing requests")?);
+    let client = if spec.network { Client::inside_too(Vec::new()) } else { Client::new(Vec::new()) };
+    let outbound = Arc::new(client.context("preparing outgoing requests")?);
     let guest = Guest::prepare(&engines, code, spec, Host::quiet(buckets, outbound)).await?;
     match listener {
         Some(listener) => serve::serve(guest, listener, &home).await,
@@ -49,17 +53,24 @@ pub async fn run(globals: &Globals, run: Run) -> Result<()> {
 fn spec(run: &Run, name: &str) -> Result<Spec> {
     let pod = PodIdentity { namespace: "run".into(), app: None, service: "run".into(), name: "run".into(), uid: "run".into() };
     let mut spec = Spec::new(pod);
-    spec.args = std::iter::once(name.to_owned()).chain(run.args.iter().cloned()).collect();
+    spec.args = std::iter::once(program(name)).chain(run.args.iter().cloned()).collect();
     spec.env = run.env.iter().map(|text| variable(text)).collect::<Result<_>>()?;
     spec.dirs = run.dir.iter().map(|text| folder(text)).collect::<Result<_>>()?;
     spec.connect =
         run.allow.iter().map(|text| text.parse::<Target>()).collect::<Result<_, _>>().map_err(|error| Usage(error.to_string()))?;
     let port = |text: &String| listening(text).ok_or_else(|| Usage(format!("--listen {text}: write a port like 5000/tcp")));
     spec.listen = run.listen.iter().map(port).collect::<Result<_, _>>()?;
+    spec.network = run.network == Network::Host;
+    spec.hostname = None;
     spec.memory = run.memory.parse::<Memory>().map_err(|problem| Usage(problem.to_string()))?.0;
     spec.time = run.time;
     spec.stdio = Stdio::Inherit;
     Ok(spec)
+}
+
+/// What a guest is told that it is called: the name alone, since where it lies is the host's own affair.
+fn program(name: &str) -> String {
+    name.rsplit(['/', std::path::MAIN_SEPARATOR]).next().unwrap_or(name).to_owned()
 }
 
 /// `NAME=VALUE`, or `NAME` for what it is here.

@@ -8,11 +8,13 @@ use crate::args::{Format, Globals, Status};
 use crate::cluster::{Cluster, Pick, name_of, namespace_of};
 use crate::home::Home;
 use crate::print::{self, Table, harmless};
+use crate::verbs::freeze;
 use crate::{time, urls};
 
 /// Shows one app or all.
 pub async fn run(globals: &Globals, status: Status) -> Result<()> {
     let cluster = Cluster::connect(globals).await?;
+    freeze::tell(&cluster).await;
     let apps = match &status.app {
         Some(name) => vec![cluster.must_get(&kinds::APP, &cluster.namespace, name).await?],
         None => {
@@ -43,6 +45,10 @@ async fn people(globals: &Globals, cluster: &Cluster, apps: &[Value], format: Fo
         heading(app, cluster);
         let pods = pods(cluster, app).await?;
         services(app, &pods, format).print();
+        let part = crate::target::Part { app: name_of(app).to_owned(), service: None };
+        for scaler in cluster.items(&kinds::HPA, Some(namespace_of(app)), &part.pick()).await? {
+            print::line(format_args!("  {}", scaling(&scaler)));
+        }
         for url in urls::of_spec(&app["spec"], gateway.as_deref()) {
             print::line(format_args!("  {}", print::bold(url)));
         }
@@ -70,6 +76,17 @@ pub fn phase(app: &Value) -> String {
     }
 }
 
+/// `shop/web scales from 1 to 20 pods, now 3` and why it is held back, if it is.
+fn scaling(scaler: &Value) -> String {
+    let number = |at: &str| scaler.pointer(at).and_then(Value::as_u64).unwrap_or(0);
+    let (min, max, now) = (number("/spec/minReplicas"), number("/spec/maxReplicas"), number("/status/desiredReplicas"));
+    let conditions = || scaler["status"]["conditions"].as_array().into_iter().flatten();
+    let held = conditions()
+        .find(|c| (c["type"] == "ScalingActive" && c["status"] == "False") || (c["type"] == "ScalingLimited" && c["status"] == "True"));
+    let why = held.and_then(|c| c["message"].as_str()).map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} scales from {min} to {max} pods, now {now}{why}", crate::target::part_of(scaler))
+}
+
 /// The pods of an app.
 pub async fn pods(cluster: &Cluster, app: &Value) -> Result<Vec<Value>> {
     let part = crate::target::Part { app: name_of(app).to_owned(), service: None };
@@ -84,7 +101,11 @@ fn services(app: &Value, pods: &[Value], format: Format) -> Table {
     for (name, service) in app["status"]["services"].as_object().into_iter().flatten() {
         let (ready, desired) = (service["ready"].as_u64().unwrap_or(0), service["desired"].as_u64().unwrap_or(0));
         let counts = format!("{ready}/{desired}");
-        let counts = if ready >= desired { print::good(counts) } else { print::pending(counts) };
+        let counts = match service["asleep"] == true {
+            true => print::good(format!("0/0 {}", scheduler::names::SLEEPS)),
+            false if ready >= desired => print::good(counts),
+            false => print::pending(counts),
+        };
         let of_service = pods.iter().filter(|pod| pod["metadata"]["labels"][scheduler::names::SERVICE] == name.as_str());
         let restarts: u64 = of_service.map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0)).sum();
         let revision = match &service["revision"] {
@@ -126,7 +147,7 @@ pub fn trouble(pod: &Value) -> Option<String> {
     let waiting = &container["state"]["waiting"];
     let reason = waiting["reason"].as_str()?;
     // Being prepared is no trouble.
-    if matches!(reason, "ContainerCreating" | "PodInitializing" | "Pulling" | "Compiling") {
+    if matches!(reason, "ContainerCreating" | "PodInitializing" | "Pulling" | "Compiling" | "Asleep") {
         return None;
     }
     let detail = waiting["message"].as_str().filter(|text| !text.is_empty());

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Format, Globals, LineFormat, Up};
+use crate::between::Between;
 use crate::cluster::{Change, Cluster, Deadline, Pick};
 use crate::exit::Silent;
 use crate::files::Documents;
@@ -38,6 +39,7 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
         return detached(globals, &home, documents, &up).await;
     }
     home::refuse_if_held(&home)?;
+    let baseline = machine::baseline()?;
     let api = home::listen(globals.api.as_deref().unwrap_or(API), "API", "--api")?;
     let http = home::listen(globals.http.as_deref().unwrap_or(HTTP), "gateway", "--http")?;
     home.create()?;
@@ -45,11 +47,16 @@ pub async fn run(globals: &Globals, up: Up) -> Result<()> {
     let stop = signals::stop(&home);
     let name = machine::name();
     let identity = Identity::node(&name);
-    let (mut control, client) =
-        machine::control(globals, &home, api, |server| kube::Client::new(server.service(identity), DEFAULT_NAMESPACE)).await?;
+    let (mut control, client) = machine::control(globals, &home, api, machine::How::default(), |server| {
+        kube::Client::new(server.service(identity), DEFAULT_NAMESPACE)
+    })
+    .await?;
     let mut config = node::Config::new(name, home.node());
+    config.baseline = baseline;
     config.buckets = machine::redis(up.keyvalue.as_deref()).await?;
-    let mut worker = machine::worker(&home, config, http, client, control.cluster.registry.clone()).await?;
+    config.containers = machine::bucket(up.blobs.as_deref()).await?;
+    let between = Between::of(&home, None, &control.url)?;
+    let mut worker = machine::worker(&home, config, http, between, client, control.cluster.registry.clone()).await?;
     let announced = Announced::new(&home, Some(&control.url), Some(&worker.url))?;
     started(&control.url, &worker.url, &home, up.output.output);
     let done = on(&mut control, &mut worker, documents, &up, &stop).await;
@@ -116,7 +123,7 @@ async fn work(
 /// Deploys and waits; answers the objects as they were written.
 async fn deployed(cluster: &Cluster, documents: Documents, up: &Up) -> Result<Vec<Value>> {
     let text = up.output.output == LineFormat::Text;
-    let how = How { dry_run: false, wait: Some(Deadline::after(up.timeout)), format: text.then_some(Format::Table) };
+    let how = How { dry_run: false, force: false, wait: Some(Deadline::after(up.timeout)), format: text.then_some(Format::Table) };
     let objects = deploy::documents_to(cluster, documents, how).await?;
     if !text {
         for object in &objects {
@@ -180,7 +187,7 @@ async fn follow_events(cluster: &Cluster, format: LineFormat) -> Result<()> {
 async fn detached(globals: &Globals, home: &Home, documents: Option<Documents>, up: &Up) -> Result<()> {
     if !home.is_held()? {
         home.create()?;
-        let mut child = background::start(home, &arguments(globals, home), up.keyvalue.as_deref())?;
+        let mut child = background::start(home, &arguments(globals, home), &[("WCTL_KEYVALUE", &up.keyvalue), ("WCTL_BLOBS", &up.blobs)])?;
         let running = background::started(home, &mut child, START).await?;
         print::note(format_args!("started in the background (process {}, log {})", running.pid, home.log().display()));
     }
