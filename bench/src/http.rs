@@ -64,10 +64,13 @@ const BARS: [Bar; 10] = [
     Bar { who: "wctl: Python, fresh", against: "wasmtime serve: Python, fresh", rate: 1.5, cpu: None },
 ];
 
-struct Server {
+/// Something that answers, and what was measured of it.
+pub struct Server {
     name: String,
-    process: Process,
-    url: String,
+    /// Its process.
+    pub process: Process,
+    /// Where it answers.
+    pub url: String,
     host: String,
     rates: Vec<f64>,
     cpu: Vec<f64>,
@@ -135,7 +138,8 @@ fn word(reuse: u32) -> &'static str {
     if reuse > 1 { "reused" } else { "fresh" }
 }
 
-fn native() -> Result<Server> {
+/// The yardstick, running.
+pub fn native() -> Result<Server> {
     let mut child = Command::new(std::env::current_exe()?).arg("--native").stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;

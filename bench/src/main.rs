@@ -3,12 +3,14 @@
 mod cluster;
 mod density;
 mod figures;
+mod hop;
 mod http;
 mod load;
 mod native;
 mod neighbours;
 mod process;
 mod report;
+mod wake;
 
 use anyhow::Result;
 use clap::Parser;
@@ -16,7 +18,7 @@ use clap::Parser;
 /// Measures wctl and prints each figure beside its target.
 #[derive(Parser)]
 struct Args {
-    /// Only these figures: up, deploy, first, heal, scale, roll, rss, neighbours, hello, javascript, python, density.
+    /// Only these figures: up, deploy, first, heal, scale, roll, rss, neighbours, hello, javascript, python, hop, wake, density.
     only: Vec<String>,
     /// How often each figure is taken; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -66,6 +68,12 @@ async fn main() -> Result<()> {
     let groups: Vec<&str> = http::groups().filter(|group| wanted(group)).collect();
     if !groups.is_empty() {
         report.extend(http::figures(args.rounds, &groups).await?);
+    }
+    if wanted("hop") {
+        report.extend(hop::figures(args.rounds).await?);
+    }
+    if wanted("wake") {
+        report.extend(wake::figures(&guests, args.rounds).await?);
     }
     if wanted("density") {
         report.extend(density::figures(args.rounds).await?);

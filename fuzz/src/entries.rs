@@ -94,6 +94,34 @@ pub fn manifest(data: &[u8]) {
     assert_eq!(first, read());
 }
 
+/// A patch of a Deployment in each form, and a body that is applied: an object comes of it, or a refusal that is the client's.
+pub fn patch(data: &[u8]) {
+    use scheduler::api::patch::{Form, apply, config};
+    let container =
+        serde_json::json!({ "name": "web", "image": "web:1", "env": [{ "name": "A", "value": "1" }], "ports": [{ "containerPort": 80 }] });
+    let object = serde_json::json!({
+        "metadata": { "name": "web", "finalizers": ["a"] },
+        "spec": { "replicas": 1, "strategy": { "type": "Recreate" }, "template": { "spec": { "containers": [container] } } },
+    });
+    for form in [Form::Strategic, Form::Merge, Form::Json] {
+        match apply(form, &scheduler::kinds::DEPLOYMENT, &object, data) {
+            Ok(patched) => assert!(patched.is_object()),
+            Err(refusal) => assert!((400..500).contains(&refusal.code), "{refusal:?}"),
+        }
+    }
+    if let Err(refusal) = config(data) {
+        assert_eq!(refusal.code, 400);
+    }
+}
+
+/// N31: an object as Kubernetes' own clients send it. It is read, with its kind, or refused with a sentence.
+pub fn protobuf(data: &[u8]) {
+    match scheduler::api::protobuf::read(data) {
+        Ok(object) => assert!(object["kind"].is_string() && object["apiVersion"].is_string(), "{object}"),
+        Err(why) => assert!(!why.is_empty(), "a refusal says why"),
+    }
+}
+
 /// R7, R8, H37, H39: an OCI manifest, and a component's bytes.
 pub fn artifact(data: &[u8]) {
     if let Ok(parsed) = artifact::manifest::parse(data, None) {

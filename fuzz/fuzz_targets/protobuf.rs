@@ -1,0 +1,4 @@
+//! See `entries::protobuf`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::entries::protobuf(data));
