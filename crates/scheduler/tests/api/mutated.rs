@@ -335,7 +335,7 @@ fn message(chance: &mut Chance, levels: usize) -> Vec<u8> {
                 varint(u64::MAX >> chance.draw(60), &mut out);
             }
             3 => out.extend([0xff; 11]),
-            4 => out.extend(field(number, *chance.one(&[&b"web"[..], b"", b"\xff\xfe", b"default", b"\0"]))),
+            4 => out.extend(field(number, chance.one(&[&b"web"[..], b"", b"\xff\xfe", b"default", b"\0"]))),
             _ if levels > 0 => {
                 let inner = message(chance, levels - 1);
                 out.extend(field(number, &inner));
