@@ -17,6 +17,7 @@ mod outcome;
 mod paths;
 pub mod peers;
 pub mod port;
+mod request;
 mod table;
 mod wake;
 mod watch;
@@ -28,9 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::header::CONTENT_LENGTH;
-use http::response::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use scheduler::routes::{self, Book, Changes, Key, Openings};
@@ -44,9 +43,10 @@ use answer::{REQUEST_ID, Refusal};
 pub use door::Door;
 use grants::Grants;
 use head::Peer;
-use local::{Held, Local, Locals};
+use local::{Local, Locals};
 use outcome::{Answerer, Failed};
 use peers::Peers;
+use request::{length, name_authority, spare};
 use table::{Cluster, Pick, Service, Table, Target};
 use track::{Log, Tracked};
 pub use wake::WAKES;
@@ -352,53 +352,15 @@ fn log(
     Log { access: access.clone(), record, since, only_broken: false }
 }
 
-/// How many bytes of a body will be asked for, if the head says so.
-fn length(method: &Method, parts: &Parts, body: &Body) -> Option<u64> {
-    if method == Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Some(0);
-    }
-    let promised = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    promised.or_else(|| http_body::Body::size_hint(body).exact())
-}
-
 fn draws() -> scheduler::balance::Draws {
     let draw: u64 = rand::random();
     (draw as u32, (draw >> 32) as u32)
 }
 
-/// The request once more, for the case that its pod is full: only when that is likely, and only when there is no body to lose.
-fn spare(held: &Held, request: &Request<Body>) -> Option<Request<Body>> {
-    if held.instance.is_tight() { copied(request) } else { None }
-}
-
-/// The request once more, where it has no body.
-fn copied(request: &Request<Body>) -> Option<Request<Body>> {
-    http_body::Body::is_end_stream(request.body()).then(|| {
-        let mut copy = Request::new(crate::body::empty());
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        *copy.extensions_mut() = request.extensions().clone();
-        copy
-    })
-}
-
-/// Guests find scheme and authority in the URI, whatever form the request had.
-fn name_authority(request: &mut Request<Body>, host: &HeaderValue) {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(http::uri::Scheme::HTTP);
-    parts.authority = host.to_str().ok().and_then(|host| host.parse().ok());
-    if parts.authority.is_none() {
-        parts.scheme = None;
-    }
-    if parts.path_and_query.is_none() {
-        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
-    }
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-}
-
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     #[tokio::test]

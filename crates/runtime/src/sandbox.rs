@@ -26,6 +26,7 @@ mod stream;
 pub mod target;
 
 pub use call::{CallError, Callee, Calls, NoCalls, Trace, granted};
+pub use fail::Failure;
 pub use guest::Guest;
 pub use target::Target;
 
@@ -342,63 +343,4 @@ pub mod wasmtime_error {
     #[derive(Debug, thiserror::Error)]
     #[error("{0:#}")]
     pub struct Opaque(pub wasmtime::Error);
-}
-
-/// Why a guest did not answer, or broke off.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Failure {
-    /// All permits are taken (503).
-    #[error("all {0} requests that the pod serves at a time are under way")]
-    Busy(u32),
-    /// There is no memory left in the pod's limit, or on the node, for one more sandbox (503).
-    #[error("{0}")]
-    NoMemory(String),
-    /// The guest trapped (500).
-    #[error("{message}")]
-    Trap {
-        /// One line: what happened.
-        message: String,
-        /// The wasm backtrace, one frame a line; may be empty.
-        backtrace: String,
-    },
-    /// The guest called `exit` (502 in an HTTP guest).
-    #[error("the guest exited with code {0}")]
-    Exit(i32),
-    /// The guest returned without a response (502).
-    #[error("the guest returned without a response")]
-    NoResponse,
-    /// The guest ran out of time (504).
-    #[error("the guest took longer than its limit of {0:?}")]
-    Deadline(Duration),
-    /// The guest ran out of time because its pod's share of CPU was used up (504).
-    #[error("the guest took longer than its limit of {limit:?}: for {held:.1?} its CPU limit of {cpu}m held it back")]
-    Starved {
-        /// How long it might take.
-        limit: Duration,
-        /// The pod's share, in thousandths of a core.
-        cpu: u32,
-        /// How long it waited for its share.
-        held: Duration,
-    },
-    /// The guest answered with something that must not be passed on (502).
-    #[error("{0}")]
-    Refused(String),
-    /// The one who asked went away, so the guest was stopped.
-    #[error("the client went away")]
-    Gone,
-}
-
-impl Failure {
-    /// Whether the guest itself failed, so that it counts towards its crash.
-    pub fn is_crash(&self) -> bool {
-        matches!(self, Self::Trap { .. })
-    }
-
-    /// What happened, and below it where, if that is known: one frame a line.
-    pub fn whole(&self) -> String {
-        match self {
-            Self::Trap { message, backtrace } if !backtrace.is_empty() => format!("{message}\n{backtrace}"),
-            other => other.to_string(),
-        }
-    }
 }

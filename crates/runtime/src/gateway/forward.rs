@@ -10,9 +10,10 @@ use hyper::body::Incoming;
 
 use super::local::Identity;
 use super::peers::{Entered, Passing, Remote};
+use super::request::copied;
 use super::table::{Service, Target};
 use super::wire::{self, Caller, Terms, Why};
-use super::{Answerer, Failed, Gateway, Refusal, copied, draws};
+use super::{Answerer, Failed, Gateway, Refusal, draws};
 use crate::body::Body;
 
 /// What came with a request that a pod of this node is to answer.

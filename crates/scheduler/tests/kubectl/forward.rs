@@ -55,7 +55,8 @@ async fn echoes(mut stream: impl AsyncRead + AsyncWrite + Unpin, said: &[u8]) {
         let mut heard = vec![0; said.len()];
         let (mut from, mut to) = tokio::io::split(&mut stream);
         let (wrote, read) = tokio::join!(to.write_all(said), from.read_exact(&mut heard));
-        (wrote.unwrap(), read.unwrap());
+        wrote.unwrap();
+        read.unwrap();
         assert!(heard == said, "something else came back");
         to.shutdown().await.unwrap();
         assert_eq!(from.read(&mut [0; 8]).await.unwrap(), 0, "the pod hears that too");
