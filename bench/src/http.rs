@@ -16,7 +16,7 @@ const BEST: &str = "pooling-allocator=y,memory-init-cow=y,pooling-memory-keep-re
                     pooling-async-stack-keep-resident=1048576,pooling-max-unused-warm-slots=200";
 
 /// Requests that a reused sandbox serves.
-const REUSE: u32 = 1000;
+pub const REUSE: u32 = 1000;
 
 /// What the names of the figures begin with, and the folder of the guest.
 const GUESTS: [Guest; 5] = [

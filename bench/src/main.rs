@@ -1,5 +1,6 @@
 //! `cargo run --release -p bench`: measures wctl beside its peers and prints each figure beside its target.
 
+mod calls;
 mod cluster;
 mod density;
 mod figures;
@@ -18,7 +19,7 @@ use clap::Parser;
 /// Measures wctl and prints each figure beside its target.
 #[derive(Parser)]
 struct Args {
-    /// Only these figures: up, deploy, first, heal, scale, roll, rss, neighbours, hello, javascript, python, hop, wake, density.
+    /// Only these figures: up, deploy, first, heal, scale, roll, rss, neighbours, hello, javascript, python, hop, calls, wake, density.
     only: Vec<String>,
     /// How often each figure is taken; the median counts.
     #[arg(long, default_value_t = 5)]
@@ -71,6 +72,9 @@ async fn main() -> Result<()> {
     }
     if wanted("hop") {
         report.extend(hop::figures(args.rounds).await?);
+    }
+    if wanted("calls") {
+        report.extend(calls::figures(args.rounds).await?);
     }
     if wanted("wake") {
         report.extend(wake::figures(&guests, args.rounds).await?);
