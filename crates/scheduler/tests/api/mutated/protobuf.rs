@@ -41,7 +41,7 @@ fn message(chance: &mut Chance, levels: usize) -> Vec<u8> {
             3 => out.extend([0xff; 11]),
             4 => {
                 let bytes: [&[u8]; 5] = [b"web", b"", b"\xff\xfe", b"default", b"\0"];
-                out.extend(field(number, chance.one(&bytes)));
+                out.extend(field(number, bytes[chance.draw(bytes.len())]));
             }
             _ if levels > 0 => {
                 let inner = message(chance, levels - 1);
