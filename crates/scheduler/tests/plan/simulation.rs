@@ -11,6 +11,7 @@ use scheduler::kinds;
 use scheduler::objects::Object;
 use scheduler::plan::{Plan, plan};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const STEP: Duration = Duration::from_millis(250);
@@ -368,10 +369,22 @@ fn simulate(seed: u64) {
 
 fn simulate_all(seeds: std::ops::Range<u64>) {
     let only = std::env::var("SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in only.map_or(seeds, |seed| seed..seed + 1) {
-        let outcome = std::panic::catch_unwind(|| simulate(seed));
-        assert!(outcome.is_ok(), "seed {seed} fails: run again with SIMULATION_SEED={seed}");
-    }
+    let seeds = only.map_or(seeds, |seed: u64| seed..seed + 1);
+    let next = AtomicU64::new(seeds.start);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let work = || {
+            while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| seeds.contains(seed)) {
+                if std::panic::catch_unwind(|| simulate(seed)).is_err() {
+                    return Some(seed);
+                }
+            }
+            None
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().filter_map(|thread| thread.join().expect("panics are caught within")).collect()
+    });
+    assert!(failed.is_empty(), "seeds {failed:?} fail: run one again with SIMULATION_SEED={}", failed[0]);
 }
 
 #[test]
