@@ -96,7 +96,7 @@ impl Life {
         };
         match prepared {
             Ok(guest) if guest.is_http() && self.order.wanted.restart == Restart::Always => self.serve(guest, health, told, woken).await,
-            Ok(guest) => Turn::Over(self.work(guest).boxed().await),
+            Ok(guest) => Turn::Over(self.work(guest, health).boxed().await),
             Err(end) => Turn::Over(end),
         }
     }
@@ -203,11 +203,10 @@ impl Life {
         mut told: tokio::sync::oneshot::Receiver<End>,
         mut waking: bool,
     ) -> Turn {
-        let (spec, local) = (&self.order.wanted.spec, &self.order.local);
-        let (concurrency, memory, calls) = (spec.concurrency, spec.memory, !(spec.call.is_empty() && spec.connect.is_empty()));
+        let local = &self.order.local;
         // Whoever connects to a port of its own does not come by the gateway.
-        let may_sleep = spec.listen.is_empty();
-        let instance = Arc::new(Instance { guest, concurrency, memory, calls, health: health.clone() });
+        let may_sleep = self.order.wanted.spec.listen.is_empty();
+        let instance = self.instance(guest, health.clone());
         // One that was woken gets requests once it is ready, for so long they wait.
         if !waking {
             local.set_instance(Some(instance.clone()));
@@ -248,6 +247,12 @@ impl Life {
         }
     }
 
+    fn instance(&self, guest: Guest, health: Arc<Health>) -> Arc<Instance> {
+        let spec = &self.order.wanted.spec;
+        let (concurrency, memory, calls) = (spec.concurrency, spec.memory, !(spec.call.is_empty() && spec.connect.is_empty()));
+        Arc::new(Instance { guest, concurrency, memory, calls, health })
+    }
+
     /// Whether nobody came in at the last moment.
     fn falls_asleep(&self, instance: &Arc<Instance>) -> bool {
         let local = &self.order.local;
@@ -282,7 +287,9 @@ impl Life {
         stopped(&format!("{left} requests were not done within the grace of {grace:?}"))
     }
 
-    async fn work(self: Arc<Life>, guest: Guest) -> End {
+    async fn work(self: Arc<Life>, guest: Guest, health: Arc<Health>) -> End {
+        // Never ready for requests, but there for whoever forwards to a port of its own or asks what it uses.
+        self.order.local.set_instance(Some(self.instance(guest.clone(), health)));
         self.host.metrics.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.teller.tell(News::Running);
         let mut running = guest.run().boxed();
