@@ -271,7 +271,7 @@ impl Snapshot {
                 units.extend(owner.into_iter().flat_map(|app| [Unit::History(app.clone()), Unit::App(app)]));
             }
             "Event" => units.push(Unit::Events(id.key.namespace.clone())),
-            "Ingress" => units.push(Unit::Routes),
+            "Ingress" => units.extend([Unit::Routes, Unit::Balancers]),
             "Namespace" if meta.deleting => units.push(Unit::Namespace(id.key.name.clone())),
             _ => {}
         }

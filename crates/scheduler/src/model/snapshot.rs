@@ -37,7 +37,7 @@ pub enum Unit {
     Events(Name),
     /// What all Ingresses claim.
     Routes,
-    /// Where Services of the type LoadBalancer are reached.
+    /// Where Services of the type LoadBalancer, and Ingresses, are reached.
     Balancers,
     /// A namespace that is to go, with everything in it.
     Namespace(Name),

@@ -168,10 +168,10 @@ pub enum Action {
         /// Which of them get a share of the requests and no more.
         canary: Option<Canary>,
     },
-    /// Write where a Service of the type LoadBalancer is reached.
+    /// Write where a Service of the type LoadBalancer, or an Ingress, is reached.
     WriteBalancer {
-        /// The Service.
-        service: Key,
+        /// The Service or Ingress.
+        object: ObjectId,
         /// Addresses of nodes, in order; none for a Service of another type.
         addresses: Vec<Name>,
     },

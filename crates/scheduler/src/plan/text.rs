@@ -71,9 +71,15 @@ impl fmt::Display for Action {
                 write!(f, "endpoints of {service}: {}, with {}% for {}", names(endpoints), canary.share, names(&tried))
             }
             Action::WriteEndpoints { service, endpoints, .. } => write!(f, "endpoints of {service}: {}", names(endpoints)),
-            Action::WriteBalancer { service, addresses } => {
+            Action::WriteBalancer { object, addresses } => {
                 let shown: Vec<&str> = addresses.iter().map(|address| &**address).collect();
-                write!(f, "service {service} is reached at {}", if shown.is_empty() { "no node".to_owned() } else { shown.join(" ") })
+                write!(
+                    f,
+                    "{} {} is reached at {}",
+                    lower(object.kind),
+                    object.key,
+                    if shown.is_empty() { "no node".to_owned() } else { shown.join(" ") }
+                )
             }
             Action::MarkNode { node, ready, why, .. } => {
                 write!(f, "node {node} is {}: {why}", if *ready == NodeReady::Lost { "lost" } else { "back" })

@@ -6,6 +6,7 @@ mod scale;
 pub use job::{new_job, new_job_pod, write_cron, write_job};
 pub use scale::write_scaler;
 
+use crate::kinds::SERVICE;
 use crate::model::{AppStatus, Condition, DeploymentStatus, Endpoint, Key, Name, NodeReady, ObjectId, Port, SetStatus};
 use crate::names;
 use crate::objects::Object;
@@ -220,11 +221,12 @@ pub fn endpoints(endpoints: &[Endpoint], ports: &[Port]) -> Value {
     json!({"endpoints": endpoints.iter().map(one).collect::<Vec<_>>(), "ports": ports.iter().map(port).collect::<Vec<_>>()})
 }
 
-/// Says where a Service is reached.
-pub fn write_balancer(service: &mut Object, addresses: &[Name]) {
-    let one = |address: &Name| json!({"ip": &**address, "ipMode": "Proxy"});
+/// Says where a Service or an Ingress is reached.
+pub fn write_balancer(object: &mut Object, addresses: &[Name]) {
+    let of_service = object.kind() == SERVICE.kind;
+    let one = |address: &Name| if of_service { json!({"ip": &**address, "ipMode": "Proxy"}) } else { json!({"ip": &**address}) };
     let ingress: Vec<Value> = addresses.iter().map(one).collect();
-    service.set_status(if ingress.is_empty() { json!({"loadBalancer": {}}) } else { json!({"loadBalancer": {"ingress": ingress}}) });
+    object.set_status(if ingress.is_empty() { json!({"loadBalancer": {}}) } else { json!({"loadBalancer": {"ingress": ingress}}) });
 }
 
 pub fn new_slice(service: &Key, uid: &str, body: Value) -> Object {

@@ -70,9 +70,8 @@ fn reads_of(action: &Action, snapshot: &Snapshot) -> Vec<ObjectId> {
         Action::WriteEndpoints { service, .. } => {
             snapshot.slices.contains_key(service).then(|| id(&kinds::ENDPOINT_SLICE, service)).into_iter().collect()
         }
-        Action::WriteBalancer { service, .. } => vec![id(&kinds::SERVICE, service)],
         Action::MarkNode { node, .. } => vec![node_id(node)],
-        Action::Release { object, .. } => vec![object.clone()],
+        Action::WriteBalancer { object, .. } | Action::Release { object, .. } => vec![object.clone()],
         Action::Delete { object, .. } => owner_of(object, snapshot).into_iter().collect(),
         Action::Advise { .. } | Action::Resolve { .. } | Action::RollBack { .. } | Action::Remake { .. } => Vec::new(),
         Action::FinishPod { .. } | Action::Tell { .. } => Vec::new(),
@@ -170,7 +169,7 @@ impl Batch<'_, '_> {
             Action::WriteEndpoints { service, ports, endpoints, canary } => {
                 self.write_slice(service, status::endpoints(endpoints, ports), canary.as_ref())?;
             }
-            Action::WriteBalancer { service, addresses } => status::write_balancer(self.change(id(&kinds::SERVICE, service))?, addresses),
+            Action::WriteBalancer { object, addresses } => status::write_balancer(self.change(object.clone())?, addresses),
             Action::MarkNode { node, ready, lease, why } => {
                 let object = self.change(node_id(node))?;
                 status::set_condition(object, status::node_ready(*ready, why), now);

@@ -21,6 +21,8 @@ fn a_load_balancer_is_reached_at_every_node_that_is_there() {
          plan
          address b 10.0.0.4
          plan
+         ingress in example.com / web
+         plan
          type web ClusterIP
          plan
          plan",
@@ -38,6 +40,8 @@ fn a_load_balancer_is_reached_at_every_node_that_is_there() {
          waiting node a: node a is gone
          waiting deployment web: 0 of 1 pods are ready
          look again at 1006s
+         --
+         ingress in is reached at 10.0.0.4
          --
          service web is reached at no node
          --

@@ -66,6 +66,8 @@ pub struct Ingress {
     pub meta: Meta,
     /// What it claims.
     pub claims: BTreeSet<Claimed>,
+    /// The addresses that its status names.
+    pub shown: Vec<Name>,
 }
 
 /// A host and path, in the form in which gateways compare them.

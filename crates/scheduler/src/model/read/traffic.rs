@@ -3,19 +3,23 @@
 use serde_json::Value;
 
 use super::{annotation, items, labels, text};
-use crate::model::{Claimed, Endpoint, Ingress, Meta, Port, Service, Slice};
+use crate::model::{Claimed, Endpoint, Ingress, Meta, Name, Port, Service, Slice};
 use crate::{names, routes};
 
 pub(super) fn service(meta: Meta, object: &Value) -> Service {
     let balanced = text(object, "/spec/type") == "LoadBalancer" && !meta.deleting;
-    let shown = items(object, "/status/loadBalancer/ingress").iter().map(|one| text(one, "/ip").into());
     let ports = items(object, "/spec/ports").iter().map(|port| Port {
         name: text(port, "/name").into(),
         // A name is the pods' own business: where requests go to, nothing listens on a number.
         number: number(port, "/targetPort").or_else(|| number(port, "/port")).unwrap_or(80),
         bare: false,
     });
-    Service { selector: labels(object, "/spec/selector"), ports: ports.collect(), balanced, shown: shown.collect(), meta }
+    Service { selector: labels(object, "/spec/selector"), ports: ports.collect(), balanced, shown: shown(object), meta }
+}
+
+/// Where its status says that it is reached.
+fn shown(object: &Value) -> Vec<Name> {
+    items(object, "/status/loadBalancer/ingress").iter().map(|one| text(one, "/ip").into()).collect()
 }
 
 fn number(port: &Value, at: &str) -> Option<u16> {
@@ -47,7 +51,7 @@ pub(super) fn ingress(meta: Meta, object: &Value) -> Ingress {
     };
     let rules = items(object, "/spec/rules").iter();
     let claims = rules.flat_map(|rule| items(rule, "/http/paths").iter().map(move |path| claim(text(rule, "/host"), path))).collect();
-    Ingress { meta, claims }
+    Ingress { meta, claims, shown: shown(object) }
 }
 
 fn endpoint(value: &Value) -> Endpoint {
