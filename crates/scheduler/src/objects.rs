@@ -9,6 +9,7 @@ use crate::store::{self, Commit, Guard, MAX_OPS, Next, Op, Revision, Store};
 
 mod envelope;
 mod object;
+mod parts;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod watch;
 
 pub use envelope::check;
 pub use object::Object;
+pub use parts::Part;
 pub use seal::{DATA_KEY, Seal};
 pub use watch::{Change, Event};
 
@@ -197,12 +199,24 @@ impl Objects {
 
     /// Up to `limit` objects (0: all) of a namespace, or of all; later pages show the same moment as the first.
     pub async fn list(&self, kind: &'static Kind, namespace: Option<&str>, limit: usize, next: Option<Continue>) -> Result<List> {
+        self.list_parts(kind, namespace, limit, next, &[]).await
+    }
+
+    /// The same, with these parts of each object alone; none named: all. What is read so must not be written back.
+    pub async fn list_parts(
+        &self,
+        kind: &'static Kind,
+        namespace: Option<&str>,
+        limit: usize,
+        next: Option<Continue>,
+        parts: &[Part],
+    ) -> Result<List> {
         let prefix = kind.prefix(namespace);
         if next.as_ref().is_some_and(|next| !next.0.after.starts_with(&prefix)) {
             return Err(Error::Invalid(format!("the continue token belongs to another list than {}: list from the start", kind.plural)));
         }
         let page = self.store.list(&prefix, limit, next.map(|next| next.0)).await?;
-        let items = page.items.iter().map(|item| envelope::open(&self.seal, item)).collect::<Result<_>>()?;
+        let items = page.items.iter().map(|item| envelope::open_parts(&self.seal, item, parts)).collect::<Result<_>>()?;
         Ok(List { resource_version: list_version(page.revision), items, next: page.next.map(Continue) })
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::kinds::Kind;
+use crate::objects::Part;
 
 use super::claims;
 use super::reply::Include;
@@ -32,6 +33,47 @@ const CONTAINERS: Column = wide("Containers", |o, _| json!(listed(cells::contain
 const IMAGES: Column = wide("Images", |o, _| json!(cells::images(o)));
 const SELECTOR: Column = wide("Selector", |o, _| json!(cells::pairs(&o["spec"]["selector"]["matchLabels"])));
 
+/// What the cells of a Pod are made of, what selectors look at, and its metadata but for `managedFields`: there may be many pods, and
+/// most of what is written of each is neither.
+pub(super) const PARTS_OF_POD: &[Part] = &[
+    Part::of(
+        "metadata",
+        &[
+            Part::whole("name"),
+            Part::whole("generateName"),
+            Part::whole("namespace"),
+            Part::whole("uid"),
+            Part::whole("generation"),
+            Part::whole("creationTimestamp"),
+            Part::whole("deletionTimestamp"),
+            Part::whole("deletionGracePeriodSeconds"),
+            Part::whole("labels"),
+            Part::whole("annotations"),
+            Part::whole("ownerReferences"),
+            Part::whole("finalizers"),
+        ],
+    ),
+    Part::of(
+        "spec",
+        &[
+            Part::whole("nodeName"),
+            Part::whole("restartPolicy"),
+            Part::whole("serviceAccountName"),
+            Part::of("containers", &[Part::whole("image")]),
+        ],
+    ),
+    Part::of(
+        "status",
+        &[
+            Part::whole("phase"),
+            Part::whole("reason"),
+            Part::whole("podIP"),
+            Part::whole("nominatedNodeName"),
+            Part::of("containerStatuses", &[Part::whole("ready"), Part::whole("restartCount"), Part::whole("state")]),
+        ],
+    ),
+];
+
 /// The titles of a kind's columns, and whether only `-o wide` shows each.
 pub fn titles(kind: &Kind) -> Vec<(&'static str, bool)> {
     columns(kind).iter().map(|c| (c.title, c.wide)).collect()
@@ -42,8 +84,18 @@ pub fn row(kind: &Kind, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
     columns(kind).iter().map(|c| (c.cell)(object, now)).collect()
 }
 
+/// One row of a [`table`].
+pub(super) fn shown_row(kind: &Kind, object: Value, include: Include, now: jiff::Timestamp) -> Value {
+    let mut shown_row = Map::new();
+    shown_row.insert("cells".to_owned(), Value::Array(row(kind, &object, now)));
+    if let Some(shown) = include.show(object) {
+        shown_row.insert("object".to_owned(), shown);
+    }
+    Value::Object(shown_row)
+}
+
 /// A `meta.k8s.io/v1` Table.
-pub(super) fn table(kind: &Kind, objects: Vec<Value>, meta: Value, include: Include, now: jiff::Timestamp) -> Value {
+pub(super) fn table(kind: &Kind, rows: Vec<Value>, meta: Value) -> Value {
     let shape = |c: &Column| {
         let format = if c.title == "Name" { "name" } else { "" };
         let kind = if matches!(c.title, "Restarts" | "Up-To-Date" | "Available" | "Desired" | "Current" | "Data" | "Revision") {
@@ -53,17 +105,6 @@ pub(super) fn table(kind: &Kind, objects: Vec<Value>, meta: Value, include: Incl
         };
         json!({ "name": c.title, "type": kind, "format": format, "description": "", "priority": i32::from(c.wide) })
     };
-    let rows: Vec<Value> = objects
-        .into_iter()
-        .map(|object| {
-            let mut shown_row = Map::new();
-            shown_row.insert("cells".to_owned(), Value::Array(row(kind, &object, now)));
-            if let Some(shown) = include.show(object) {
-                shown_row.insert("object".to_owned(), shown);
-            }
-            Value::Object(shown_row)
-        })
-        .collect();
     let definitions: Vec<Value> = columns(kind).iter().map(shape).collect();
     let mut table = json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": definitions });
     // `json!` would copy what it is given.

@@ -92,7 +92,7 @@ pub(super) async fn all(call: Call) -> Result<Response> {
         }
     }
     let meta = json!({ "resourceVersion": selected.version.to_string() });
-    let body = Form::Whole.list(target.kind, selected.items, meta, jiff::Timestamp::now());
+    let body = Form::Whole.list(target.kind, selected.items, meta);
     Ok(reply::json(StatusCode::OK, &body, &[]))
 }
 

@@ -4,12 +4,17 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::kinds::Kind;
-use crate::objects;
+use crate::kinds::{Kind, POD};
+use crate::objects::{self, Part};
 
 use super::columns;
 use super::path::Query;
 use super::status::Refusal;
+
+/// How many objects kubectl asks for at a time where nobody says `--chunk-size`.
+const CHUNK: usize = 500;
+/// Rows of a table that are given in one answer to those who ask for so many or more: about a megabyte.
+const ROWS: usize = 2_500;
 
 /// How a client wants to see objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,30 +57,49 @@ impl Form {
     /// One object.
     pub(super) fn one(self, kind: &Kind, object: Value, now: jiff::Timestamp) -> Value {
         match self {
-            Form::Whole => object,
-            Form::Metadata => metadata_of(object),
-            Form::Table(include) => {
+            Form::Table(_) => {
                 let meta = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
-                columns::table(kind, vec![object], meta, include, now)
+                columns::table(kind, vec![self.item(kind, object, now)], meta)
             }
+            form => form.item(kind, object, now),
         }
     }
 
-    /// A list; `meta` holds its resourceVersion and, where there is more, `continue`.
-    pub(super) fn list(self, kind: &Kind, items: Vec<Value>, meta: Value, now: jiff::Timestamp) -> Value {
+    /// One object as it stands in a list.
+    pub(super) fn item(self, kind: &Kind, object: Value, now: jiff::Timestamp) -> Value {
         match self {
-            Form::Whole => {
-                let mut list = json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": meta });
-                // `json!` would copy what it is given.
-                list["items"] = Value::Array(items);
-                list
-            }
-            Form::Metadata => {
-                let mut list = json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta });
-                list["items"] = items.into_iter().map(metadata_of).collect();
-                list
-            }
-            Form::Table(include) => columns::table(kind, items, meta, include, now),
+            Form::Whole => object,
+            Form::Metadata => metadata_of(object),
+            Form::Table(include) => columns::shown_row(kind, object, include, now),
+        }
+    }
+
+    /// What [`Form::item`] and selectors look at, where that is much less than all.
+    pub(super) fn parts(self, kind: &Kind) -> &'static [Part] {
+        match self {
+            Form::Table(Include::None | Include::Metadata) if kind == &POD => columns::PARTS_OF_POD,
+            _ => &[],
+        }
+    }
+
+    /// A list of what [`Form::item`] made; `meta` holds its resourceVersion and, where there is more, `continue`.
+    pub(super) fn list(self, kind: &Kind, items: Vec<Value>, meta: Value) -> Value {
+        let mut list = match self {
+            Form::Whole => json!({ "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": meta }),
+            Form::Metadata => json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta }),
+            Form::Table(_) => return columns::table(kind, items, meta),
+        };
+        // `json!` would copy what it is given.
+        list["items"] = Value::Array(items);
+        list
+    }
+
+    /// How many items an answer may hold to a client that wants so many at most. kubectl asks for 500, ten times at once and then five
+    /// times a second, so that 10,000 rows would take it two seconds whatever the server does; the API lets a server give more.
+    pub(super) fn page(self, limit: usize) -> usize {
+        match self {
+            Form::Table(Include::None | Include::Metadata) if limit >= CHUNK => limit.max(ROWS),
+            _ => limit,
         }
     }
 }
@@ -92,7 +116,14 @@ impl Include {
     pub(super) fn show(self, object: Value) -> Option<Value> {
         match self {
             Include::None => None,
-            Include::Metadata => Some(metadata_of(object)),
+            Include::Metadata => {
+                let mut partial = metadata_of(object);
+                // Often longer than all the rest, and no cell is made of it.
+                if let Some(metadata) = partial["metadata"].as_object_mut() {
+                    metadata.remove("managedFields");
+                }
+                Some(partial)
+            }
             Include::Object => Some(object),
         }
     }
@@ -169,6 +200,12 @@ mod tests {
         assert_eq!(form("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"), Form::Metadata);
         assert_eq!(form("application/json;as=Other, application/json;as=Table"), Form::Table(Include::Metadata));
         assert_eq!(form("text/html"), Form::Whole);
+    }
+
+    #[test]
+    fn a_table_has_more_rows_than_kubectl_asks_for_but_not_than_a_person_does() {
+        assert_eq!([1, 499, 500, 2_500, 9_000].map(|limit| Form::Table(Include::Metadata).page(limit)), [1, 499, 2_500, 2_500, 9_000]);
+        assert_eq!([Form::Whole, Form::Metadata, Form::Table(Include::Object)].map(|form| form.page(500)), [500; 3]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Error, ORDINALS, Object, Result, Seal};
+use super::{Error, ORDINALS, Object, Part, Result, Seal, parts};
 use crate::kinds::{Kind, SECRET};
 use crate::store::Item;
 
@@ -41,6 +41,11 @@ pub fn check(key: &str, value: &[u8], seal: Option<&Seal>) -> std::result::Resul
 
 /// The object of a stored item, with its resourceVersion.
 pub(super) fn open(seal: &Seal, item: &Item) -> Result<Object> {
+    open_parts(seal, item, &[])
+}
+
+/// The same, with these parts of it alone; none named: all.
+pub(super) fn open_parts(seal: &Seal, item: &Item, wanted: &[Part]) -> Result<Object> {
     let unreadable = |why: String| Error::Unreadable { key: item.key.clone(), why };
     let [format, content, ordinal, body @ ..] = item.value.as_ref() else {
         return Err(unreadable(format!("{} bytes are no object", item.value.len().min(HEADER))));
@@ -49,8 +54,8 @@ pub(super) fn open(seal: &Seal, item: &Item) -> Result<Object> {
         return Err(unreadable(format!("it has format {format}, and this wctl knows {FORMAT}: use the wctl that wrote it")));
     }
     let value = match *content {
-        PLAIN => serde_json::from_slice(body),
-        SEALED => serde_json::from_slice(&seal.open(&item.key, body)?),
+        PLAIN => parts::read(body, wanted),
+        SEALED => parts::read(&seal.open(&item.key, body)?, wanted),
         other => return Err(unreadable(format!("it is kept in a way ({other}) that this wctl does not know"))),
     };
     let mut object = Object(value.map_err(|error| unreadable(format!("it is no JSON: {error}")))?);
