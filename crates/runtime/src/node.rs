@@ -4,6 +4,7 @@ mod asks;
 mod certificate;
 mod doors;
 mod forward;
+mod info;
 mod load;
 mod machine;
 mod register;

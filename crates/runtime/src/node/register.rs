@@ -13,6 +13,7 @@ use scheduler::names;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::info::{arch, info, os};
 use super::load::Meter;
 use super::machine::Machine;
 use crate::gateway::Gateway;
@@ -156,11 +157,7 @@ impl Registration {
             "allocatable": amounts,
             "addresses": [{"type": "InternalIP", "address": self.address.to_string()}, {"type": "Hostname", "address": self.name}],
             "conditions": [condition("Ready", ready, reason, message, &now), reaching(&self.peers.unreachable(), &now)],
-            "nodeInfo": {
-                "architecture": arch(), "operatingSystem": os(), "osImage": os(), "kernelVersion": "", "machineID": "", "systemUUID": "", "bootID": "",
-                "containerRuntimeVersion": concat!("wctl://", env!("CARGO_PKG_VERSION")),
-                "kubeletVersion": concat!("v", env!("CARGO_PKG_VERSION")), "kubeProxyVersion": "",
-            },
+            "nodeInfo": info(),
         })
     }
 }
@@ -180,23 +177,6 @@ fn reaching(unreachable: &[(String, String)], now: &str) -> Value {
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     let message = format!("{}{more}; requests that come here go to pods of other nodes", named.join(", "));
     condition("PeersReachable", false, "PeersUnreachable", &message, now)
-}
-
-/// As Kubernetes and container images name it.
-fn os() -> &'static str {
-    match std::env::consts::OS {
-        "macos" => "darwin",
-        other => other,
-    }
-}
-
-/// As Kubernetes and container images name it.
-fn arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 fn now() -> String {
